@@ -1,0 +1,2 @@
+/* Replaced by the first kernel file. */
+typedef int rl_placeholder;

@@ -1,0 +1,34 @@
+--- The command line: rllava [FILE.lua [args] | -e CODE | COMMAND ...].
+local cli = {}
+
+local usage = [[
+usage: rllava RECIPE.lua [key=value ...]   train
+       rllava FILE.lua [args]              run a Lua file
+       rllava -e CODE                      run a line of Lua]]
+
+local function run_file(path, args)
+  local chunk, message = loadfile(path)
+  if not chunk then error(message, 0) end
+  return chunk(unpack(args))
+end
+
+--- arg as Lua's own -> exit status.
+function cli.main(arg)
+  local first = arg[1]
+  if first == nil or first == "-h" or first == "--help" then
+    print(usage)
+    return 0
+  end
+  if first == "-e" then
+    local chunk, message = loadstring(arg[2] or "", "=command line")
+    if not chunk then error(message, 0) end
+    chunk()
+    return 0
+  end
+  local rest = {}
+  for i = 2, #arg do rest[#rest + 1] = arg[i] end
+  local status = run_file(first, rest)
+  return type(status) == "number" and status or 0
+end
+
+return cli
