@@ -43,9 +43,249 @@ void rl_json_free(rl_json *doc);
 
 /* ---- tensors ---- */
 
-/* ---- tape ---- */
+/* Numbers [dim0, ...], f32 or i32, in memory that dies with the scope it was made in.  In a recorded tape
+ * a tensor has symbolic rows and no numbers. */
+typedef struct rl_tensor rl_tensor;
 
-/* ---- engine ---- */
+enum { RL_FLOAT, RL_HALF, RL_INT };      /* f32, bf16, i32 */
+
+/* Zeros of a shape (ndim 0 to 4; f32, or i32 for RL_INT). */
+rl_tensor *rl_tensor_new(int dtype, int ndim, const int *dim);
+/* The handle is no longer used; numbers go with the scope. */
+void rl_tensor_release(rl_tensor *x);
+int rl_ndim(const rl_tensor *x);
+/* Length of axis i from 0; below 0: symbolic rows. */
+int rl_dim(const rl_tensor *x, int i);
+int rl_dtype_of(const rl_tensor *x);
+/* The numbers, row-major; refuses symbolic tensors and those of a closed scope. */
+void *rl_data(rl_tensor *x);
+/* "[3, 8]" */
+const char *rl_shape_text(const rl_tensor *x);
+/* x takes part in gradients. */
+int rl_require_grad(rl_tensor *x);
+int rl_needs_grad(const rl_tensor *x);
+/* The gradient of x as a tensor of its shape; zeros if nothing was added yet. */
+rl_tensor *rl_grad_of(rl_tensor *x);
+/* d loss / d everything that needs it; loss has one element.  Clears the live tape. */
+int rl_backward(rl_tensor *loss);
+/* Scopes: what is made between open and close dies at close, but for what was kept (moves outside). */
+int rl_scope_open(void);
+int rl_scope_keep(rl_tensor *x);
+int rl_scope_close(void);
+/* Bytes of live tensors, parameters and arenas; the highest since start. */
+double rl_memory_used(void);
+double rl_memory_peak(void);
+
+/* Threads of the pool; n > 0 sets their number first.  RLLAVA_THREADS, or the cores. */
+int rl_threads(int n);
+/* The kernels in use: "generic", "avx2" or "avx512"; name chooses, NULL only asks.  At start RLLAVA_CPU, or
+ * the best of this machine. */
+const char *rl_cpu(const char *name);
+
+/* ---- operations: each makes y live, or records it where an input is symbolic ---- */
+
+/* The same numbers in another shape.  Symbolic rows are kept: shape names the other axes. */
+rl_tensor *rl_reshape(rl_tensor *x, int ndim, const int *dim);
+/* [rows, d] -> [rows, d / head_dim, head_dim] */
+rl_tensor *rl_heads(rl_tensor *x, int head_dim);
+/* Cuts gradients: y = x. */
+rl_tensor *rl_detach(rl_tensor *x);
+/* op: "neg exp log sqrt abs sqr silu sigmoid tanh gelu gelu_tanh gelu_quick clamp affine pow"; a, b: bounds
+ * of clamp, factor and offset of affine, exponent of pow. */
+rl_tensor *rl_unary(rl_tensor *x, const char *op, double a, double b);
+/* op: "add sub mul div min max lt le eq"; shapes as equal, or broadcast as NumPy does. */
+rl_tensor *rl_binary(rl_tensor *a, rl_tensor *b, const char *op);
+/* y = sum of x over axis (from 0), or over all of them (axis -1: y has no axes). In double, in order. */
+rl_tensor *rl_sum(rl_tensor *x, int axis);
+/* y[s] = sum of x over [first[s], first[s + 1]).  x [n], first [segments + 1] i32 -> [segments] */
+rl_tensor *rl_segment_sum(rl_tensor *x, rl_tensor *first);
+/* y[i] = x[s] for i in [first[s], first[s + 1]).  x [segments] -> [first[segments]] */
+rl_tensor *rl_segment_expand(rl_tensor *x, rl_tensor *first);
+/* y = x w^T + bias.  x [..., k], w [n, k], bias [n] or NULL -> [..., n] */
+rl_tensor *rl_linear(rl_tensor *x, rl_tensor *w, rl_tensor *bias);
+/* y = x / sqrt(mean(x^2) + eps) * w, over the last axis.
+ * x [..., d], w [d] -> y [..., d].  eps > 0.  arXiv:1910.07467, eq. 4 */
+rl_tensor *rl_rmsnorm(rl_tensor *x, rl_tensor *w, double eps);
+/* y = (x - mean) / sqrt(var + eps) * w + b, over the last axis.  arXiv:1607.06450 */
+rl_tensor *rl_layernorm(rl_tensor *x, rl_tensor *w, rl_tensor *b, double eps);
+/* y = silu(x) up.  arXiv:2002.05202, eq. 6 */
+rl_tensor *rl_swiglu(rl_tensor *x, rl_tensor *up);
+/* y[r] = w[ids[r]].  ids [rows] i32, w [vocab, d] -> [rows, d] */
+rl_tensor *rl_embedding(rl_tensor *ids, rl_tensor *w);
+/* y[r] = x[index[r]], rows of x; below 0: zeros.  x [n, ...], index [rows] i32 -> [rows, ...] */
+rl_tensor *rl_gather(rl_tensor *x, rl_tensor *index);
+/* y = x, with rows index[r] replaced by rows[r].  x [n, d], rows [m, d], index [m] i32 -> [n, d] */
+rl_tensor *rl_place(rl_tensor *x, rl_tensor *rows, rl_tensor *index);
+/* Columns [from, from + d) of the last axis.  x [..., n] -> [..., d] */
+rl_tensor *rl_columns(rl_tensor *x, int from, int d);
+/* cos and sin of the rotary angles positions * inv_freq.  positions i32 [axes][rows] as an input of axes
+ * columns; inv_freq [half], axis i32 [half]: which of the positions a frequency takes -> [rows, 2 half] */
+rl_tensor *rl_rope_table(rl_tensor *positions, rl_tensor *inv_freq, rl_tensor *axis);
+/* Turns pairs (j, j + half) of each head by the table.  x [rows, heads, 2 half].  arXiv:2104.09864, eq. 34 */
+rl_tensor *rl_rope(rl_tensor *x, rl_tensor *table);
+/* softmax(scale q k^T) v over the keys that the table shows each row.  q [rows, heads, head_dim],
+ * k, v [rows, kv_heads, head_dim] -> [rows, heads * head_dim] */
+rl_tensor *rl_attention(rl_tensor *q, rl_tensor *k, rl_tensor *v, rl_tensor *table, double scale);
+/* Log-probability of each pair's label.  x [answers, d], w [vocab, d], pairs: see rl_batch -> [pairs].  The
+ * logits are made some rows at a time, in forward and again in backward. */
+rl_tensor *rl_logprob(rl_tensor *x, rl_tensor *w, rl_tensor *pairs);
+/* The entropy that came with it: of the row that answers each pair -> [pairs]. */
+rl_tensor *rl_entropy_of(rl_tensor *logprob);
+
+/* ---- tape: a model recorded once, with symbolic rows ---- */
+
+typedef struct rl_tape rl_tape;
+rl_tape *rl_tape_new(void);
+void rl_tape_free(rl_tape *tape);
+/* An input named name, rows of that kind, cols columns (0: no second axis); dtype RL_FLOAT or RL_INT. */
+rl_tensor *rl_tape_input(rl_tape *tape, const char *name, const char *kind, int cols, int dtype);
+/* A table input: "segments" for attention, "pairs" for the head (its rows: answers and pairs). */
+rl_tensor *rl_tape_table(rl_tape *tape, const char *name);
+/* The same numbers as rows of another kind with cols columns: [patches, d] -> [merged, 4 d]. */
+rl_tensor *rl_tape_rows(rl_tensor *x, const char *kind, int cols);
+/* Names a value as an output. */
+int rl_tape_output(rl_tape *tape, const char *name, rl_tensor *x);
+/* Activations before this point may be dropped and computed again in the backward pass; x: the value that is kept. */
+int rl_tape_mark(rl_tensor *x);
+int rl_tape_nodes(const rl_tape *tape);
+
+/* ---- parameters ---- */
+
+/* A parameter [rows, cols] (cols 0: a vector [rows]), zeros.  Matrices live in panels: one copy for products,
+ * gradients and moments.  name is copied. */
+rl_tensor *rl_param_new(const char *name, int rows, int cols);
+void rl_param_free(rl_tensor *w);
+/* All numbers, row-major, in and out. */
+int rl_param_set(rl_tensor *w, const float *values);
+int rl_param_get(rl_tensor *w, float *values);
+/* Normal numbers of the seed, the same on every machine. */
+int rl_param_normal(rl_tensor *w, double seed, double mean, double std);
+/* Frozen parameters (0) get no gradient and no optimizer state. */
+int rl_param_train(rl_tensor *w, int trained);
+/* Makes the copy that products in bf16 read, or renews it. */
+int rl_param_half(rl_tensor *w);
+int rl_param_zero_grad(rl_tensor *w);
+/* Sum of squares of the gradient, in double; 0 if nothing was added yet. */
+double rl_param_grad_squares(rl_tensor *w);
+
+/* AdamW over the trained ones of n parameters, arXiv:1711.05101, algorithm 2; moments in f32. */
+typedef struct rl_adamw rl_adamw;
+rl_adamw *rl_adamw_new(rl_tensor **params, int n, double beta1, double beta2, double eps);
+void rl_adamw_free(rl_adamw *o);
+/* One step with the gradients times grad_scale; decay[i]: weight decay of parameter i.  Parameters whose gradient
+ * nothing was added to are left alone.  Gradients are zero afterwards. */
+int rl_adamw_step(rl_adamw *o, double lr, const double *decay, double grad_scale);
+int rl_adamw_count(const rl_adamw *o);
+int rl_adamw_set_count(rl_adamw *o, int steps);
+/* The moments of parameter i, for checkpoints: which 0: m, 1: v; floats: how many there are. */
+float *rl_adamw_moment(rl_adamw *o, int i, int which);
+double rl_adamw_floats(const rl_adamw *o, int i);
+
+/* ---- replay: a tape run with rows bound ---- */
+
+typedef struct rl_replay rl_replay;
+/* For the outputs named ("logp entropy").  train: with a backward pass; recompute: drops activations between
+ * marks and makes them again; dtype: RL_FLOAT or RL_HALF, what products take their operands in. */
+rl_replay *rl_replay_new(rl_tape *tape, const char *outputs, int train, int recompute, int dtype);
+void rl_replay_free(rl_replay *r);
+int rl_replay_rows(rl_replay *r, const char *kind, int rows);
+/* The numbers of an input: [rows, cols] of its dtype, or a table.  They must stay until the replay has ended. */
+int rl_replay_bind(rl_replay *r, const char *input, const void *numbers);
+/* Bytes of the arena that the bound rows need. */
+double rl_replay_bytes(rl_replay *r);
+int rl_replay_forward(rl_replay *r);
+/* A live tensor with the numbers of an output; in a training replay its gradient seeds backward. */
+rl_tensor *rl_replay_output(rl_replay *r, const char *name);
+/* Adds to the gradients of all trained parameters. */
+int rl_replay_backward(rl_replay *r);
+
+/* ---- media: what pictures add to a batch ---- */
+
+/* Inputs of a vision tape for one prompt, by name; batches lay several end to end and shift the indices. */
+typedef struct rl_media rl_media;
+rl_media *rl_media_new(void);
+void rl_media_free(rl_media *m);
+/* rows [rows, cols] of that kind; copied. */
+int rl_media_floats(rl_media *m, const char *input, const char *kind, int rows, int cols, const float *numbers);
+/* Integers of that kind of rows: axes lists of rows numbers.  of: the kind of rows that they point to ("tokens":
+ * from the segment's first), by whose count in the batch they are shifted; NULL: plain numbers. */
+int rl_media_ints(rl_media *m, const char *input, const char *kind, int rows, int axes, const int *numbers, const char *of);
+/* A table of segments that see only themselves, in both directions: n lengths over rows of that kind. */
+int rl_media_segments(rl_media *m, const char *input, const char *kind, const int *lengths, int n);
+
+/* ---- batch: packed tokens in a forest of segments ---- */
+
+/* A token attends to its own segment up to itself and to all of its ancestors.  Segments are added tree by tree,
+ * parents first; nothing is padded. */
+typedef struct rl_batch rl_batch;
+rl_batch *rl_batch_new(void);
+void rl_batch_free(rl_batch *b);
+void rl_batch_clear(rl_batch *b);
+/* A segment of n tokens below parent (-1: the root of a new tree) -> its number from 0.
+ * positions [3][n], or NULL: each axis goes on from the parent's last position + 1 (0 in a root).
+ * asked [n] or NULL: where not 0, the token's log-probability is wanted; the row before it (its parent's last
+ * for the first) answers.  trim: the last token only is asked for and gets no row (a response's end).
+ * even: the tree starts at an even row, behind a row of its own where needed (products in bf16). */
+int rl_batch_segment(rl_batch *b, int parent, const int *ids, int n, const int *positions,
+                     const unsigned char *asked, int trim, int even);
+/* The pictures of a segment; m must stay until the batch is cleared. */
+int rl_batch_media(rl_batch *b, int segment, const rl_media *m);
+int rl_batch_tokens(const rl_batch *b);
+int rl_batch_pairs(const rl_batch *b);
+/* First row of a segment. */
+int rl_batch_row(const rl_batch *b, int segment);
+/* Position of the last row of a segment on axis 0 to 2. */
+int rl_batch_position(const rl_batch *b, int segment, int axis);
+/* Where the pairs stand in the outputs: asked token k (segments in order) is element order[k]. */
+const int *rl_batch_order(rl_batch *b);
+/* Binds ids, positions, segments, answers, pairs and their rows; temperature divides the logits. */
+int rl_batch_bind(rl_batch *b, rl_replay *r, double temperature);
+
+/* ---- engine: rollout on a thread of its own ---- */
+
+/* Continuous batching over a paged cache of keys and values; a prompt is computed once for its samples.  Tokens
+ * are drawn by Philox with key seed and counter (stream, sample, position), whatever else is in flight. */
+typedef struct rl_engine rl_engine;
+/* slots: rows of the cache; at_once: samples decoded together at most; tokens: prompt rows of one step.
+ * banned [vocab] bytes or NULL: ids never sampled. */
+rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens, const unsigned char *banned, int vocab);
+void rl_engine_free(rl_engine *e);
+
+typedef struct {
+    const int *prompt, *positions;      /* [n]; [3][n] or NULL */
+    int n, samples, max_new;
+    const rl_media *media;              /* or NULL; must stay until all samples are finished */
+    double temperature, top_p, min_p;
+    int top_k;
+    double seed, stream;                /* stream: which prompt of the run this is; below 2^31 */
+    int first_sample;                   /* number of the first of the samples */
+    const int *stop; int nstop;         /* ids that end a response */
+} rl_request;
+/* -> the request's number; what it points to but the media is copied. */
+int rl_engine_submit(rl_engine *e, const rl_request *request);
+
+enum { RL_STOPPED, RL_LENGTH, RL_FAILED, RL_CANCELLED };
+/* One finished sample: tokens and their log-probabilities and entropies [n]; finish: RL_STOPPED (by the last token),
+ * RL_LENGTH, RL_FAILED (error tells why) or RL_CANCELLED; version: of the policy that began it. */
+typedef struct {
+    int request, sample, n, finish, version;
+    const int *tokens; const float *logp, *entropy;
+    const char *error;
+} rl_result;
+/* The next finished sample, waiting up to seconds; NULL where none came. */
+const rl_result *rl_engine_next(rl_engine *e, double seconds);
+void rl_engine_forget(rl_engine *e, const rl_result *result);
+/* Samples that are not finished. */
+int rl_engine_pending(rl_engine *e);
+/* Ends all samples of a request (below 0: of every request). */
+int rl_engine_cancel(rl_engine *e, int request);
+/* Around an update of the weights: waits for the running step; afterwards the version is one higher and what was
+ * cached of the old weights is computed again. */
+int rl_engine_hold(rl_engine *e);
+int rl_engine_go(rl_engine *e);
+int rl_engine_version(rl_engine *e);
+/* Tokens computed since start: which 0: of prompts, 1: sampled. */
+double rl_engine_count(rl_engine *e, int which);
 
 #pragma GCC visibility pop
 #endif

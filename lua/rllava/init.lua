@@ -1,7 +1,11 @@
 --- rllava: what `local rl = require "rllava"` gives.  Modules are loaded when first touched.
-local rl = {}
+local tensor = require "rllava.tensor"
 
---- Keys in an order that is the same in every process.
+local rl = {
+  tensor = tensor.tensor, ints = tensor.ints, zeros = tensor.zeros, scope = tensor.scope,
+}
+
+--- Keys in an order that is the same in every process: for k, v in rl.sorted(t).
 function rl.sorted(t)
   local keys = {}
   for k in pairs(t) do keys[#keys + 1] = k end

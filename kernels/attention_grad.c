@@ -1,0 +1,114 @@
+/* Attention, backward.  With p = exp(scale s - max) / sum and D = dout . out:
+ *   ds = p (dout . v - D) scale,   dq += ds k,   dk += ds^T q,   dv += p^T dout
+ * Every element is a chain over keys (dq) or over runs, queries and heads in order (dk, dv). */
+#include "attention.h"
+
+typedef struct {
+    rl_dtype t;
+    float *dq, *dk, *dv, scale;
+    const float *dout, *out, *max, *sum, *q, *k, *v;
+    int64_t heads, group, dim, q_stride, kv_stride;
+} pass;
+
+/* Rows of x [rows][dim] as panels [ceil(dim/16)][rows][16]. */
+static void panels_of(float *to, const float *x, int64_t rows, int64_t dim) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t d = 0; d < up16(dim); d++) to[(d / 16 * rows + r) * 16 + d % 16] = d < dim ? x[r * dim + d] : 0;
+}
+
+/* s, dp [rows][stride] -> p and ds in their places, rounded as the products take them. */
+static void slopes(const pass *a, const rl_run *u, int64_t i, int64_t rows, int64_t head, int64_t keys, int64_t stride,
+                   float *s, float *dp) {
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t row = u->q0 + i + r / a->group, h = head * a->group + r % a->group, see = seen(u, i + r / a->group);
+        const float *g = a->dout + (row * a->heads + h) * a->dim, *o = a->out + (row * a->heads + h) * a->dim;
+        const float max = a->max[row * a->heads + h], inverse = 1 / a->sum[row * a->heads + h];
+        const float d = SUM(c, a->dim, g[c] * o[c]);
+        float *sr = s + r * stride, *dr = dp + r * stride;
+#pragma omp simd
+        for (int64_t j = 0; j < see; j++) {
+            const float p = exp_(sr[j] * a->scale - max) * inverse;
+            dr[j] = p * (dr[j] - d) * a->scale;
+            sr[j] = p;
+        }
+        for (int64_t j = see; j < keys; j++) sr[j] = dr[j] = 0;
+        for (int64_t j = 0; a->t == RL_BF16 && j < keys; j++) sr[j] = as_bf16(sr[j]), dr[j] = as_bf16(dr[j]);
+    }
+}
+
+/* x [rows][stride] as tiles [rows][m] of its columns. */
+static void tiles_of_columns(float *out, const float *x, int64_t stride, int64_t rows, int64_t columns) {
+    for (int64_t c = 0; c < columns; c += TILE) {
+        const int64_t m = columns - c < TILE ? columns - c : TILE;
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t i = 0; i < m; i++) out[r * m + i] = x[r * stride + c + i];
+        out += m * rows;
+    }
+}
+
+/* grad rows of the keys += w^T x: w [rows][stride] by keys, x as panels. */
+static void add_to_keys(const pass *a, float *grad, const rl_run *u, const rl_span *spans, int64_t head, const float *w,
+                        int64_t stride, const float *x, int64_t rows, int64_t keys, float *tiles) {
+    int64_t j = 0;
+    for (int i = 0; i < u->spans && j < keys; i++) {
+        const rl_span *span = &spans[u->span0 + i];
+        const int64_t n = keys - j < span->n ? keys - j : span->n;
+        tiles_of_columns(tiles, w + j, stride, rows, n);
+        float *to = grad + span->row * a->kv_stride + head * a->dim;
+        product(to, a->kv_stride, tiles, x, n, a->dim, rows, false);
+        j += span->n;
+    }
+}
+
+static void some_queries(const pass *a, const rl_run *u, const rl_span *spans, int64_t i, int64_t count, int64_t head,
+                         const float *kt, const float *kd, const float *vt) {
+    const int64_t rows = count * a->group, dim = a->dim, keys = seen(u, i + count - 1), stride = up16(u->keys);
+    float *q = room(3, rows * dim), *g = room(4, rows * dim), *tiles = room(5, (rows + TILE) * (stride > dim ? stride : dim));
+    float *s = room(6, rows * stride), *ds = room(7, rows * stride), *panels = room(8, rows * up16(dim));
+    gather_queries(q, a->t, a->q, a->q_stride, u->q0 + i, count, head, a->group, dim);
+    gather_queries(g, a->t, a->dout, a->heads * dim, u->q0 + i, count, head, a->group, dim);
+    tiles_of_rows(tiles, q, dim, rows, dim);
+    product(s, stride, tiles, kt, rows, up16(keys), dim, true);
+    tiles_of_rows(tiles, g, dim, rows, dim);
+    product(ds, stride, tiles, vt, rows, up16(keys), dim, true);
+    slopes(a, u, i, rows, head, keys, stride, s, ds);
+    panels_of(panels, g, rows, dim);
+    add_to_keys(a, a->dv, u, spans, head, s, stride, panels, rows, keys, tiles);
+    panels_of(panels, q, rows, dim);
+    add_to_keys(a, a->dk, u, spans, head, ds, stride, panels, rows, keys, tiles);
+    tiles_of_rows(tiles, ds, stride, rows, keys);
+    float *dq = room(9, rows * dim);
+    for (int64_t c = 0; c < dim; c += 16)
+        product(dq + c, dim, tiles, kd + c * u->keys, rows, dim - c < 16 ? dim - c : 16, keys, true);
+    for (int64_t r = 0; r < rows; r++) {
+        float *to = a->dq + (u->q0 + i + r / a->group) * a->q_stride + (head * a->group + r % a->group) * dim;
+        for (int64_t d = 0; d < dim; d++) to[d] += dq[r * dim + d];
+    }
+}
+
+static void one_run(const pass *a, const rl_run *u, const rl_span *spans, int64_t head) {
+    const source ks = { a->t, RL_F32, a->k, a->kv_stride, head, a->dim }, vs = { a->t, RL_F32, a->v, a->kv_stride, head, a->dim };
+    float *kt = room(0, up16(u->keys) * a->dim), *vt = room(1, up16(u->keys) * a->dim), *kd = room(2, u->keys * up16(a->dim));
+    keys_across(kt, &ks, u, spans, u->keys);
+    keys_across(vt, &vs, u, spans, u->keys);
+    keys_down(kd, &ks, u, spans, u->keys);
+    for (int64_t i = 0; i < u->qn; i += QUERIES)
+        some_queries(a, u, spans, i, u->qn - i < QUERIES ? u->qn - i : QUERIES, head, kt, kd, vt);
+}
+
+void CPU(attention_grad)(rl_part p, rl_dtype t, float *dq, float *dk, float *dv, const float *dout, const float *out,
+                         const float *max, const float *sum, const float *q, const float *k, const float *v,
+                         const rl_run *runs, const int32_t *trees, int64_t ntrees, const rl_span *spans, int64_t heads,
+                         int64_t kv_heads, int64_t head_dim, int64_t q_stride, int64_t kv_stride, float scale) {
+    const pass a = { t, dq, dk, dv, scale, dout, out, max, sum, q, k, v, heads, heads / kv_heads, head_dim, q_stride, kv_stride };
+    int64_t all = 0, before = 0;
+    for (int64_t r = 0; r < trees[ntrees]; r++) all += (int64_t)(runs[r].qn + 4) * runs[r].keys * kv_heads;
+    for (int64_t tree = 0; tree < ntrees; tree++)
+        for (int64_t h = 0; h < kv_heads; h++) {
+            const int64_t mine = before * p.n / (all ? all : 1);
+            for (int32_t r = trees[tree]; r < trees[tree + 1]; r++) {
+                before += (int64_t)(runs[r].qn + 4) * runs[r].keys;
+                if (mine == p.i) one_run(&a, &runs[r], spans, h);
+            }
+        }
+}

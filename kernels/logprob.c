@@ -1,0 +1,38 @@
+/* Log-probability and entropy of labels from rows of logits, and the way back. */
+#include "row.h"
+
+void CPU(logprob)(rl_part p, float *logp, float *entropy, float *lse, const float *logits, const int32_t *start,
+                  const int32_t *label, int64_t rows, int64_t vocab, float inv_temperature) {
+    const float it = inv_temperature;
+    for (int64_t r = first(p, rows); r < last(p, rows); r++) {
+        const float *z = logits + r * vocab;
+        float top = -INFINITY;
+        for (int64_t v = 0; v < vocab; v++) top = z[v] > top ? z[v] : top;
+        const float max = top * it;
+        const float sum = SUM(v, vocab, exp_(z[v] * it - max));
+        const float mean = SUM(v, vocab, exp_(z[v] * it - max) * (z[v] * it - max)) / sum;
+        const float log_sum = log_(sum);
+        lse[r] = max + log_sum;
+        for (int32_t i = start[r]; i < start[r + 1]; i++) {
+            logp[i] = (z[label[i]] * it - max) - log_sum;
+            entropy[i] = log_sum - mean;
+        }
+    }
+}
+
+void CPU(logprob_grad)(rl_part p, float *logits, const float *dlogp, const float *dentropy, const float *lse,
+                       const float *entropy, const int32_t *start, const int32_t *label, int64_t rows, int64_t vocab,
+                       float inv_temperature) {
+    const float it = inv_temperature;
+    for (int64_t r = first(p, rows); r < last(p, rows); r++) {
+        float *z = logits + r * vocab, dl = 0, de = 0;
+        for (int32_t i = start[r]; i < start[r + 1]; i++) dl += dlogp[i], de += dentropy[i];
+        const float h = start[r] < start[r + 1] ? entropy[start[r]] : 0, l = lse[r];
+#pragma omp simd
+        for (int64_t v = 0; v < vocab; v++) {
+            const float lp = z[v] * it - l, q = exp_(lp);
+            z[v] = it * (-dl * q - de * q * (lp + h));
+        }
+        for (int32_t i = start[r]; i < start[r + 1]; i++) z[label[i]] += it * dlogp[i];
+    }
+}

@@ -1,2 +1,0 @@
-/* Replaced by the first kernel file. */
-typedef int rl_placeholder;

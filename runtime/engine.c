@@ -1,0 +1,272 @@
+/* The rollout engine: a thread that plans rows, replays the tape, draws tokens, and hands out finished
+ * samples.  An error belongs to the samples of its step and comes back in their results. */
+#include "engine.h"
+#include "memory.h"
+#include "replay.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- samples end ---- */
+
+static void end_sample(rl_engine *e, rl_sample *x, int finish) {
+    rl_group *g = x->group;
+    x->ended = true, x->finish = finish;
+    rl_rows_release(&x->rows, e->pages);
+    x->result = (rl_result){ g->request, x->number, x->n, finish, x->version, x->tokens, x->logp, x->entropy, g->error };
+    x->next = NULL;
+    *e->finished_end = x, e->finished_end = &x->next;
+    e->pending--;
+    if (--g->left == 0) {
+        rl_rows_release(&g->rows, e->pages);
+        e->reserved -= g->pages;
+        g->pages = 0;
+    }
+    pthread_cond_broadcast(&e->news);
+}
+
+static void end_group(rl_engine *e, rl_group *g, int finish, const char *error) {
+    if (error) g->error = strdup(error);
+    for (int k = 0; k < g->ask.samples; k++)
+        if (!g->samples[k].ended) end_sample(e, &g->samples[k], finish);
+}
+
+/* ---- one step ---- */
+
+static bool stops(const rl_group *g, int token) {
+    for (int i = 0; i < g->ask.nstop; i++)
+        if (g->stop[i] == token) return true;
+    return false;
+}
+
+static void take_token(rl_engine *e, rl_sample *x, int token, float logp, float entropy) {
+    if (x->n == 0) x->version = e->version;
+    x->tokens[x->n] = token, x->logp[x->n] = logp, x->entropy[x->n] = entropy;
+    x->n++;
+    e->count[1]++;
+    if (stops(x->group, token)) end_sample(e, x, RL_STOPPED);
+    else if (x->n == x->group->ask.max_new) end_sample(e, x, RL_LENGTH);
+}
+
+static const float *output(const rl_replay *r, int i) { return r->value[0][r->asked[i].value->id].data; }
+
+/* Runs what was planned; the lock is open meanwhile. */
+static void run_step(rl_engine *e) {
+    rl_plan_rows *s = &e->step;
+    pthread_mutex_unlock(&e->lock);
+    const int failed = rl_engine_bind_step(e) || rl_replay_forward(e->replay);
+    pthread_mutex_lock(&e->lock);
+    for (int i = 0; i < s->nanswers; i++) {
+        rl_sample *x = s->who[i];
+        if (x->ended) continue;
+        if (failed) end_group(e, x->group, RL_FAILED, rl_error());
+        else if (x->group->cancelled) end_sample(e, x, RL_CANCELLED);
+        else take_token(e, x, s->label[i], output(e->replay, 0)[i], output(e->replay, 1)[i]);
+    }
+}
+
+/* After an update nothing that was cached is true: groups in flight are computed again from their tokens. */
+static void drop_cached(rl_engine *e) {
+    for (rl_group *g = e->groups; g; g = g->next) {
+        if (!g->cached || !g->left) continue;
+        rl_rows_release(&g->rows, e->pages);
+        g->cached = false;
+        for (int k = 0; k < g->ask.samples; k++) {
+            rl_rows_release(&g->samples[k].rows, e->pages);
+            g->samples[k].done = 0;
+        }
+    }
+}
+
+static void end_cancelled(rl_engine *e) {
+    for (rl_group *g = e->groups; g; g = g->next)
+        if (g->cancelled && g->left) end_group(e, g, RL_CANCELLED, NULL);
+}
+
+static void *work(void *arg) {
+    rl_engine *e = arg;
+    int seen = e->version;
+    pthread_mutex_lock(&e->lock);
+    while (!e->quit) {
+        pthread_mutex_unlock(&e->lock);
+        pthread_mutex_lock(&e->weights);                    /* the gate: first weights, then lock */
+        pthread_mutex_lock(&e->lock);
+        end_cancelled(e);
+        if (seen != e->version) drop_cached(e), seen = e->version;
+        rl_engine_plan(e);
+        const bool idle = e->step.rows == 0;
+        if (!idle) run_step(e);
+        pthread_mutex_unlock(&e->weights);
+        if (idle && !e->quit) pthread_cond_wait(&e->wake, &e->lock);
+    }
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
+/* ---- the face ---- */
+
+rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens, const unsigned char *banned, int vocab) {
+    rl_replay *replay = rl_replay_new(tape, "logp entropy", 0, 0, dtype);
+    if (!replay) return NULL;
+    rl_engine *e = calloc(1, sizeof *e);
+    *e = (rl_engine){ .replay = replay, .at_once = at_once, .prompt_rows = tokens };
+    e->finished_end = &e->finished;
+    e->step.media = rl_media_pack_new();
+    pthread_mutex_init(&e->lock, NULL), pthread_mutex_init(&e->weights, NULL);
+    pthread_cond_init(&e->news, NULL), pthread_cond_init(&e->wake, NULL);
+    if (banned) e->banned = memcpy(malloc((size_t)vocab), banned, (size_t)vocab);
+    e->pages = rl_pages_new(tape, dtype, slots);
+    if (!e->pages || pthread_create(&e->thread, NULL, work, e)) {
+        if (e->pages) rl_fail("engine: expected to start a thread: %s", strerror(errno));
+        e->quit = true;
+        rl_engine_free(e);
+        return NULL;
+    }
+    return e;
+}
+
+static void free_group(rl_group *g) {
+    for (int k = 0; k < g->ask.samples; k++) {
+        rl_sample *x = &g->samples[k];
+        free(x->tokens), free(x->logp), free(x->entropy), free(x->rows.page);
+    }
+    free(g->samples), free(g->prompt), free(g->positions), free(g->stop), free(g->rows.page);
+    free((char *)g->error), free(g);
+}
+
+void rl_engine_free(rl_engine *e) {
+    if (!e) return;
+    if (!e->quit) {
+        pthread_mutex_lock(&e->lock);
+        e->quit = true;
+        pthread_cond_broadcast(&e->wake);
+        pthread_mutex_unlock(&e->lock);
+        pthread_join(e->thread, NULL);
+    }
+    while (e->groups) {
+        rl_group *g = e->groups;
+        e->groups = g->next;
+        free_group(g);
+    }
+    rl_engine_free_step(e);
+    rl_pages_free(e->pages), rl_replay_free(e->replay);
+    free(e->banned), free(e);
+}
+
+static void *copy(const void *from, int n) { return from ? memcpy(malloc(4 * (size_t)n + 1), from, 4 * (size_t)n) : NULL; }
+
+static rl_group *new_group(const rl_request *q) {
+    rl_group *g = calloc(1, sizeof *g);
+    g->ask = *q;
+    g->prompt = copy(q->prompt, q->n), g->positions = copy(q->positions, 3 * q->n), g->stop = copy(q->stop, q->nstop);
+    g->next_position = q->n;
+    for (int i = 0, top = -1; q->positions && i < 3 * q->n; i++)
+        if (q->positions[i] > top) g->next_position = (top = q->positions[i]) + 1;
+    g->samples = calloc((size_t)q->samples, sizeof *g->samples);
+    g->left = g->remembered = q->samples;
+    for (int k = 0; k < q->samples; k++) {
+        const size_t bytes = 4 * (size_t)q->max_new;
+        g->samples[k] = (rl_sample){ .group = g, .number = q->first_sample + k, .tokens = malloc(bytes),
+                                     .logp = malloc(bytes), .entropy = malloc(bytes) };
+    }
+    return g;
+}
+
+static int check(const rl_engine *e, const rl_request *q) {
+    if (q->n < 1 || q->samples < 1 || q->max_new < 1)
+        return rl_refuse("engine: request: expected a prompt, samples and new tokens, got %d, %d, %d", q->n, q->samples, q->max_new);
+    const int64_t need = (q->n + RL_PAGE - 1) / RL_PAGE + (int64_t)q->samples * ((q->max_new + RL_PAGE - 1) / RL_PAGE);
+    if (need > rl_pages_total(e->pages))
+        return rl_refuse("engine: request: expected at most %d slots of cache, %d samples of %d + %d tokens need %lld",
+                         rl_pages_total(e->pages) * RL_PAGE, q->samples, q->n, q->max_new, (long long)need * RL_PAGE);
+    return 0;
+}
+
+int rl_engine_submit(rl_engine *e, const rl_request *q) {
+    if (!e || check(e, q)) return -1;
+    rl_group *g = new_group(q), **end = &e->groups;
+    pthread_mutex_lock(&e->lock);
+    const int number = g->request = e->requests++;
+    while (*end) end = &(*end)->next;
+    *end = g;
+    e->pending += q->samples;
+    pthread_cond_broadcast(&e->wake);
+    pthread_mutex_unlock(&e->lock);
+    return number;
+}
+
+const rl_result *rl_engine_next(rl_engine *e, double seconds) {
+    if (!e) return NULL;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    const double at = (double)until.tv_sec + 1e-9 * (double)until.tv_nsec + seconds;
+    until = (struct timespec){ (time_t)at, (long)((at - (double)(time_t)at) * 1e9) };
+    pthread_mutex_lock(&e->lock);
+    while (!e->finished && e->pending && seconds > 0 && !pthread_cond_timedwait(&e->news, &e->lock, &until)) {}
+    rl_sample *x = e->finished;
+    if (x && !(e->finished = x->next)) e->finished_end = &e->finished;
+    pthread_mutex_unlock(&e->lock);
+    return x ? &x->result : NULL;
+}
+
+void rl_engine_forget(rl_engine *e, const rl_result *result) {
+    pthread_mutex_lock(&e->lock);
+    for (rl_group **at = &e->groups; *at; at = &(*at)->next) {
+        rl_group *g = *at;
+        if (g->request != result->request) continue;
+        if (--g->remembered == 0) {
+            *at = g->next;
+            free_group(g);
+        }
+        break;
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
+int rl_engine_pending(rl_engine *e) {
+    pthread_mutex_lock(&e->lock);
+    const int n = e->pending;
+    pthread_mutex_unlock(&e->lock);
+    return n;
+}
+
+int rl_engine_cancel(rl_engine *e, int request) {
+    if (!e) return -1;
+    pthread_mutex_lock(&e->lock);
+    for (rl_group *g = e->groups; g; g = g->next)
+        if (request < 0 || g->request == request) g->cancelled = true;
+    pthread_cond_broadcast(&e->wake);
+    pthread_mutex_unlock(&e->lock);
+    return 0;
+}
+
+int rl_engine_hold(rl_engine *e) {
+    if (!e) return -1;
+    pthread_mutex_lock(&e->weights);
+    return 0;
+}
+
+int rl_engine_go(rl_engine *e) {
+    if (!e) return -1;
+    pthread_mutex_lock(&e->lock);
+    e->version++;
+    pthread_cond_broadcast(&e->wake);
+    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(&e->weights);
+    return 0;
+}
+
+int rl_engine_version(rl_engine *e) {
+    pthread_mutex_lock(&e->lock);
+    const int v = e->version;
+    pthread_mutex_unlock(&e->lock);
+    return v;
+}
+
+double rl_engine_count(rl_engine *e, int which) {
+    pthread_mutex_lock(&e->lock);
+    const double n = e->count[which != 0];
+    pthread_mutex_unlock(&e->lock);
+    return n;
+}

@@ -1,0 +1,62 @@
+/* What the engine's thread works on: groups of samples, and the rows of its next step. */
+#ifndef RL_ENGINE_H
+#define RL_ENGINE_H
+#include "kvcache.h"
+#include "media.h"
+#include <pthread.h>
+
+/* A sample: its own rows below its group's prompt.  done: tokens whose keys are cached. */
+typedef struct rl_sample {
+    struct rl_group *group;
+    int number, n, finish, version;
+    bool ended, taken;
+    int32_t *tokens; float *logp, *entropy;
+    rl_rows rows; int done;
+    rl_result result;
+    struct rl_sample *next;                         /* among the finished */
+} rl_sample;
+
+/* A request: one prompt, computed once, and its samples. */
+typedef struct rl_group {
+    int request, pages;                             /* pages: set aside for it */
+    rl_request ask;
+    int32_t *prompt, *positions, *stop;
+    int next_position;                              /* of the first sampled token, the same on all axes */
+    rl_rows rows;
+    bool admitted, cached, cancelled;
+    const char *error;
+    rl_sample *samples; int left;                   /* left: not yet ended; the group goes when all are forgotten */
+    int remembered;
+    struct rl_group *next;
+} rl_group;
+
+/* The rows of one step. */
+typedef struct {
+    int32_t *ids, *positions, *slots, *packed; int rows, room;
+    rl_run *runs; rl_span *spans; int nruns, nspans, run_room, span_room;
+    int32_t *answers, *first, *label; rl_sampling *how; rl_sample **who; int nanswers, answer_room;
+    rl_media_pack *media;
+} rl_plan_rows;
+
+struct rl_engine {
+    pthread_t thread;
+    pthread_mutex_t lock;                           /* of everything below */
+    pthread_cond_t wake, news;                      /* for the engine; for those that wait for samples */
+    pthread_mutex_t weights;                        /* held while a step reads them, or an update writes */
+    rl_replay *replay;
+    rl_pages *pages; int reserved;
+    rl_group *groups;                               /* in order of their coming */
+    rl_sample *finished, **finished_end;
+    rl_plan_rows step;
+    uint8_t *banned;
+    int at_once, prompt_rows, requests, version, pending;
+    double count[2];
+    bool quit;
+};
+
+/* Fills e->step with the next rows: prompts that were just admitted, then one row a running sample. */
+void rl_engine_plan(rl_engine *e);
+int rl_engine_bind_step(rl_engine *e);
+void rl_engine_free_step(rl_engine *e);
+
+#endif

@@ -1,0 +1,162 @@
+/* What pictures add to a batch: named inputs of a vision tape, one set a prompt, and their packing. */
+#include "media.h"
+#include "replay.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum { FLOATS, INTS, SEGMENTS } entry_kind;
+/* numbers: rows x width elements (floats, ints as [width][rows], or lengths). */
+typedef struct { entry_kind what; char input[48], kind[32], of[32]; int rows, width; void *numbers; } entry;
+
+struct rl_media { entry *entries; int n; };
+
+rl_media *rl_media_new(void) { return calloc(1, sizeof(rl_media)); }
+
+void rl_media_free(rl_media *m) {
+    if (!m) return;
+    for (int i = 0; i < m->n; i++) free(m->entries[i].numbers);
+    free(m->entries), free(m);
+}
+
+static int add(rl_media *m, entry_kind what, const char *input, const char *kind, const char *of, int rows, int width,
+               const void *numbers) {
+    if (!m) return -1;
+    if (strlen(input) > 47 || strlen(kind) > 31 || (of && strlen(of) > 31))
+        return rl_refuse("media: expected names of at most 31 letters, got %s, %s", input, kind);
+    m->entries = realloc(m->entries, (size_t)(m->n + 1) * sizeof *m->entries);
+    entry *e = &m->entries[m->n++];
+    *e = (entry){ .what = what, .rows = rows, .width = width };
+    strcpy(e->input, input), strcpy(e->kind, kind), strcpy(e->of, of ? of : "");
+    const size_t bytes = 4 * (size_t)rows * (size_t)width;
+    e->numbers = memcpy(malloc(bytes + 1), numbers, bytes);
+    return 0;
+}
+
+int rl_media_floats(rl_media *m, const char *input, const char *kind, int rows, int cols, const float *numbers) {
+    return add(m, FLOATS, input, kind, NULL, rows, cols, numbers);
+}
+int rl_media_ints(rl_media *m, const char *input, const char *kind, int rows, int axes, const int *numbers, const char *of) {
+    return add(m, INTS, input, kind, of, rows, axes, numbers);
+}
+int rl_media_segments(rl_media *m, const char *input, const char *kind, const int *lengths, int n) {
+    return add(m, SEGMENTS, input, kind, kind, n, 1, lengths);
+}
+
+/* ---- packing ---- */
+
+/* One input of the batch so far; ints with several axes are gathered axis by axis at the end. */
+typedef struct {
+    entry_kind what;
+    char input[48], kind[32];
+    int rows, width;
+    void *numbers;                                  /* FLOATS, INTS: [rows][width]; SEGMENTS: lengths */
+    void *bound;                                    /* INTS as [width][rows] */
+    rl_run *runs; rl_span *spans; int32_t *trees;
+    rl_table table;
+} packed;
+
+struct rl_media_pack { packed *inputs; int n; struct { char kind[32]; int rows; } *counts; int ncounts; };
+
+rl_media_pack *rl_media_pack_new(void) { return calloc(1, sizeof(rl_media_pack)); }
+
+void rl_media_pack_clear(rl_media_pack *p) {
+    for (int i = 0; i < p->n; i++) {
+        packed *x = &p->inputs[i];
+        free(x->numbers), free(x->bound), free(x->runs), free(x->spans), free(x->trees);
+    }
+    p->n = p->ncounts = 0;
+}
+
+void rl_media_pack_free(rl_media_pack *p) {
+    if (!p) return;
+    rl_media_pack_clear(p);
+    free(p->inputs), free(p->counts), free(p);
+}
+
+static int *count(rl_media_pack *p, const char *kind) {
+    for (int i = 0; i < p->ncounts; i++)
+        if (!strcmp(p->counts[i].kind, kind)) return &p->counts[i].rows;
+    p->counts = realloc(p->counts, (size_t)(p->ncounts + 1) * sizeof *p->counts);
+    strcpy(p->counts[p->ncounts].kind, kind);
+    p->counts[p->ncounts].rows = 0;
+    return &p->counts[p->ncounts++].rows;
+}
+
+static packed *input(rl_media_pack *p, const entry *e) {
+    for (int i = 0; i < p->n; i++)
+        if (!strcmp(p->inputs[i].input, e->input)) return &p->inputs[i];
+    p->inputs = realloc(p->inputs, (size_t)(p->n + 1) * sizeof *p->inputs);
+    packed *x = &p->inputs[p->n++];
+    *x = (packed){ .what = e->what, .width = e->width };
+    strcpy(x->input, e->input), strcpy(x->kind, e->kind);
+    return x;
+}
+
+static void append(packed *x, const entry *e, int shift) {
+    x->numbers = realloc(x->numbers, 4 * (size_t)(x->rows + e->rows) * (size_t)x->width + 1);
+    int32_t *to = (int32_t *)x->numbers + (size_t)x->rows * (size_t)x->width;
+    const int32_t *from = e->numbers;
+    if (e->what != INTS) memcpy(to, from, 4 * (size_t)e->rows * (size_t)e->width);
+    else for (int r = 0; r < e->rows; r++)
+        for (int a = 0; a < e->width; a++) to[r * e->width + a] = from[a * e->rows + r] + shift;
+    x->rows += e->rows;
+}
+
+void rl_media_pack_add(rl_media_pack *p, const rl_media *m, int token) {
+    if (!m) return;
+    for (int i = 0; i < m->n; i++) {
+        const entry *e = &m->entries[i];
+        append(input(p, e), e, !e->of[0] ? 0 : !strcmp(e->of, "tokens") ? token : *count(p, e->of));
+    }
+    for (int i = 0; i < m->n; i++) {                /* only now: indices point past what was there before m */
+        const entry *e = &m->entries[i];
+        bool first = e->what != SEGMENTS;
+        for (int j = 0; j < i; j++) first &= strcmp(m->entries[j].kind, e->kind) || m->entries[j].what == SEGMENTS;
+        if (first) *count(p, e->kind) += e->rows;
+    }
+}
+
+static const void *turn_axes(packed *x) {
+    x->bound = realloc(x->bound, 4 * (size_t)x->rows * (size_t)x->width + 1);
+    const int32_t *from = x->numbers;
+    for (int r = 0; r < x->rows; r++)
+        for (int a = 0; a < x->width; a++) ((int32_t *)x->bound)[a * x->rows + r] = from[r * x->width + a];
+    return x->bound;
+}
+
+static const void *make_table(packed *x) {
+    const int n = x->rows;
+    const int32_t *length = x->numbers;
+    x->runs = realloc(x->runs, sizeof *x->runs * (size_t)(n + 1));
+    x->spans = realloc(x->spans, sizeof *x->spans * (size_t)(n + 1));
+    x->trees = realloc(x->trees, sizeof *x->trees * (size_t)(n + 1));
+    for (int i = 0, row = 0; i < n; row += length[i++]) {
+        x->runs[i] = (rl_run){ row, length[i], i, 1, length[i], 0 };
+        x->spans[i] = (rl_span){ row, length[i] };
+        x->trees[i] = i;
+    }
+    x->trees[n] = n;
+    x->table = (rl_table){ .runs = x->runs, .spans = x->spans, .trees = x->trees, .nruns = n, .ntrees = n };
+    return &x->table;
+}
+
+int rl_media_pack_bind(rl_media_pack *p, rl_replay *r) {
+    static const rl_table empty;
+    for (int i = 0; i < r->tape->nnames; i++) {     /* tables need something to read even without rows */
+        const rl_tensor *x = r->tape->names[i].value;
+        const bool text = x->name && (!strcmp(x->name, "segments") || !strcmp(x->name, "pairs"));
+        if (x->name && x->dtype == RL_TABLE && !text && rl_replay_bind(r, x->name, &empty)) return -1;
+    }
+    for (int i = 0; i < r->tape->nkinds; i++) {
+        static const char *const text[] = { "tokens", "answers", "pairs" };
+        bool own = true;
+        for (int k = 0; k < 3; k++) own &= strcmp(r->tape->kinds[i], text[k]) != 0;
+        if (own && rl_replay_rows(r, r->tape->kinds[i], *count(p, r->tape->kinds[i]))) return -1;
+    }
+    for (int i = 0; i < p->n; i++) {
+        packed *x = &p->inputs[i];
+        const void *numbers = x->what == SEGMENTS ? make_table(x) : x->what == INTS ? turn_axes(x) : x->numbers;
+        if (rl_replay_bind(r, x->input, numbers)) return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,70 @@
+/* Attention over the forest of segments: in training over the rows of the batch, in a rollout over the
+ * cache that the rows are first put into. */
+#include "runtime.h"
+
+/* Rows of this batch into their slots of layer l, in the cache's dtype. */
+static void store(const rl_node *n, rl_part p, const rl_table *t, int l) {
+    const rl_cache *c = t->cache;
+    const int64_t rows = n->in[0]->dim[0], width = c->width;
+    const float *from[2] = { n->in[1]->data, n->in[2]->data };
+    void *to[2] = { c->k[l], c->v[l] };
+    for (int64_t r = p.i * rows / p.n; r < (p.i + 1) * rows / p.n; r++)
+        for (int which = 0; which < 2; which++) {
+            const float *x = from[which] + r * width;
+            if (c->kv == RL_F32)
+                for (int64_t i = 0; i < width; i++) ((float *)to[which])[t->slots[r] * width + i] = x[i];
+            else
+                for (int64_t i = 0; i < width; i++) ((uint16_t *)to[which])[t->slots[r] * width + i] = rl_to_bf16(x[i]);
+        }
+}
+
+static void attention_run(const rl_node *n, rl_part p) {
+    const rl_tensor *q = n->in[0], *k = n->in[1], *v = n->in[2];
+    const rl_table *t = n->in[3]->data;
+    const int l = n->i[0];
+    const int64_t heads = q->dim[1], kv_heads = k->dim[1], hd = q->dim[2];
+    if (t->cache) {
+        store(n, p, t, l);
+        rl_pool_meet(p);
+    }
+    rl_k->attention(p, n->t, t->cache ? (rl_dtype)t->cache->kv : RL_F32, n->out[0]->data, n->out[1]->data,
+                    n->out[2]->data, q->data, t->cache ? t->cache->k[l] : k->data, t->cache ? t->cache->v[l] : v->data,
+                    t->runs, t->nruns, t->spans, heads, kv_heads, hd, heads * hd, kv_heads * hd, (float)n->f[0]);
+}
+
+static void attention_grad(const rl_node *n, rl_part p) {
+    rl_tensor *q = n->in[0], *k = n->in[1], *v = n->in[2];
+    const rl_table *t = n->in[3]->data;
+    const int64_t heads = q->dim[1], kv_heads = k->dim[1], hd = q->dim[2];
+    rl_k->attention_grad(p, n->t, rl_grad(q), rl_grad(k), rl_grad(v), rl_grad(n->out[0]), n->out[0]->data,
+                         n->out[1]->data, n->out[2]->data, q->data, k->data, v->data, t->runs, t->trees, t->ntrees,
+                         t->spans, heads, kv_heads, hd, heads * hd, kv_heads * hd, (float)n->f[0]);
+}
+
+static double attention_work(const rl_node *n) {
+    const rl_table *t = n->in[3]->data;
+    double keys = 0;
+    for (int i = 0; i < t->nruns; i++) keys += (double)t->runs[i].qn * t->runs[i].keys;
+    return keys * (double)rl_cols(n->out[0]) / 2;
+}
+const rl_op rl_op_attention = { "attention", attention_run, attention_grad, 15, 7, attention_work };
+
+/* How many attentions over this table the tape holds already: the layer of its cache. */
+static int layer(const rl_tensor *table) {
+    int l = 0;
+    const rl_tape *t = table->tape;
+    for (int i = 0; t && i < t->nnodes; i++) l += t->nodes[i].op == &rl_op_attention && t->nodes[i].in[3] == table;
+    return l;
+}
+
+rl_tensor *rl_attention(rl_tensor *q, rl_tensor *k, rl_tensor *v, rl_tensor *table, double scale) {
+    if (!q || !k || !v || !table) return NULL;
+    if (q->ndim != 3 || k->ndim != 3 || v->ndim != 3 || k->dim[2] != q->dim[2] || v->dim[1] != k->dim[1] ||
+        v->dim[2] != k->dim[2] || q->dim[1] % k->dim[1])
+        return rl_fail("attention: expected q [rows, heads, d], k and v [rows, kv_heads, d], got %s, %s, %s",
+                       rl_shape(q), rl_shape(k), rl_shape(v));
+    if (table->dtype != RL_TABLE) return rl_fail("attention: table: expected a table of segments, got numbers");
+    const int64_t out[] = { q->dim[0], q->dim[1] * q->dim[2] }, stat[] = { q->dim[0], q->dim[1] };
+    return rl_apply(&rl_op_attention, (rl_node){ .in = { q, k, v, table }, .f = { scale }, .i = { layer(table) },
+                    .out = { rl_new(RL_F32, 2, out), rl_new(RL_F32, 2, stat), rl_new(RL_F32, 2, stat) } });
+}

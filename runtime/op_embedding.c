@@ -1,0 +1,114 @@
+/* Rows by index: the embedding, gathering, placing; and columns. */
+#include "runtime.h"
+#include <stdlib.h>
+#include <string.h>
+
+static int check_index(const char *op, const rl_tensor *index) {
+    if (index->dtype == RL_I32 && index->ndim == 1) return 0;
+    return rl_refuse("%s: index: expected [rows] integers, got %s", op, rl_shape(index));
+}
+
+/* ---- embedding ---- */
+
+static void embedding_run(const rl_node *n, rl_part p) {
+    rl_k->embedding(p, n->out[0]->data, n->in[0]->data, n->in[1]->data, rl_numel(n->in[0]), n->in[1]->dim[1]);
+}
+static void embedding_grad(const rl_node *n, rl_part p) {
+    if (n->in[1]->late) {
+        if (p.i == 0) rl_param_keep_late(n->in[1], n->in[0]->data, rl_grad(n->out[0]), rl_numel(n->in[0]));
+        return;
+    }
+    rl_k->embedding_grad(p, rl_grad(n->in[1]), n->in[0]->data, rl_grad(n->out[0]), rl_numel(n->in[0]), n->in[1]->dim[1]);
+}
+const rl_op rl_op_embedding = { "embedding", embedding_run, embedding_grad, 1, 0, NULL };
+
+rl_tensor *rl_embedding(rl_tensor *ids, rl_tensor *w) {
+    if (!ids || !w) return NULL;
+    if (check_index("embedding", ids)) return NULL;
+    if (w->ndim != 2 || !w->panels) return rl_fail("embedding: w: expected a parameter [vocab, d], got %s", rl_shape(w));
+    const int64_t dim[] = { ids->dim[0], w->dim[1] };
+    rl_tensor *y = rl_new(RL_F32, 2, dim);
+    return rl_apply(&rl_op_embedding, (rl_node){ .in = { ids, w }, .out = { y } });
+}
+
+/* ---- gather, place ---- */
+
+static int64_t row_size(const rl_tensor *x) {
+    int64_t n = 1;
+    for (int i = 1; i < x->ndim; i++) n *= x->dim[i];
+    return n;
+}
+
+static void gather_run(const rl_node *n, rl_part p) {
+    rl_k->gather_rows(p, n->out[0]->data, n->in[0]->data, n->in[1]->data, n->in[1]->dim[0], row_size(n->in[0]));
+}
+static void gather_grad(const rl_node *n, rl_part p) {
+    rl_k->scatter_rows(p, rl_grad(n->in[0]), rl_grad(n->out[0]), n->in[1]->data, n->in[1]->dim[0],
+                       row_size(n->in[0]), 1);
+}
+static const rl_op gather = { "gather", gather_run, gather_grad, 2, 0, NULL };
+
+rl_tensor *rl_gather(rl_tensor *x, rl_tensor *index) {
+    if (!x || !index) return NULL;
+    if (check_index("gather", index)) return NULL;
+    if (index->data && !index->tape && x->dim[0] >= 0)
+        for (int64_t i = 0; i < index->dim[0]; i++)
+            if (((int32_t *)index->data)[i] >= x->dim[0])
+                return rl_fail("gather: index %lld: expected below %lld, got %d", (long long)i, (long long)x->dim[0],
+                               ((int32_t *)index->data)[i]);
+    rl_tensor *y = rl_like(x);
+    y->dim[0] = index->dim[0];
+    return rl_apply(&gather, (rl_node){ .in = { x, index }, .out = { y } });
+}
+
+static void place_run(const rl_node *n, rl_part p) {
+    const int64_t count = rl_numel(n->in[0]), from = p.i * count / p.n, to = (p.i + 1) * count / p.n;
+    memcpy((float *)n->out[0]->data + from, (float *)n->in[0]->data + from, 4 * (size_t)(to - from));
+    rl_pool_meet(p);
+    rl_k->scatter_rows(p, n->out[0]->data, n->in[1]->data, n->in[2]->data, n->in[2]->dim[0], row_size(n->in[0]), 0);
+}
+/* drows += dy at their places; dx += dy elsewhere: first all of dy, then minus what was replaced. */
+static void place_grad(const rl_node *n, rl_part p) {
+    const int32_t *index = n->in[2]->data;
+    const int64_t d = row_size(n->in[0]), rows = n->in[2]->dim[0];
+    const float *dy = rl_grad(n->out[0]);
+    float *dx = rl_grad_or_null(n->in[0]), *drows = rl_grad_or_null(n->in[1]);
+    for (int64_t r = 0; r < rows; r++) {
+        if (index[r] < 0 || r * p.n / rows != p.i) continue;
+        for (int64_t i = 0; drows && i < d; i++) drows[r * d + i] += dy[index[r] * d + i];
+    }
+    if (!dx) return;
+    uint8_t *placed = calloc((size_t)n->in[0]->dim[0] + 1, 1);
+    for (int64_t r = 0; r < rows; r++)
+        if (index[r] >= 0) placed[index[r]] = 1;
+    for (int64_t t = p.i * n->in[0]->dim[0] / p.n; t < (p.i + 1) * n->in[0]->dim[0] / p.n; t++)
+        for (int64_t i = 0; !placed[t] && i < d; i++) dx[t * d + i] += dy[t * d + i];
+    free(placed);
+}
+static const rl_op place = { "place", place_run, place_grad, 4, 0, NULL };
+
+rl_tensor *rl_place(rl_tensor *x, rl_tensor *rows, rl_tensor *index) {
+    if (!x || !rows || !index) return NULL;
+    if (check_index("place", index)) return NULL;
+    if (rl_cols(x) != rl_cols(rows)) return rl_fail("place: rows: expected rows as of x %s, got %s", rl_shape(x), rl_shape(rows));
+    return rl_apply(&place, (rl_node){ .in = { x, rows, index }, .out = { rl_like(x) } });
+}
+
+/* ---- columns ---- */
+
+static void columns_run(const rl_node *n, rl_part p) {
+    const rl_tensor *x = n->in[0], *y = n->out[0];
+    rl_k->take_columns(p, y->data, x->data, rl_nrows(x), rl_cols(y), n->i[0], rl_cols(x));
+}
+static void columns_grad(const rl_node *n, rl_part p) {
+    rl_tensor *x = n->in[0], *y = n->out[0];
+    rl_k->take_columns_grad(p, rl_grad(x), rl_grad(y), rl_nrows(x), rl_cols(y), n->i[0], rl_cols(x));
+}
+static const rl_op columns = { "columns", columns_run, columns_grad, 0, 0, NULL };
+
+rl_tensor *rl_columns(rl_tensor *x, int from, int d) {
+    if (!x) return NULL;
+    if (from < 0 || d < 1 || from + d > rl_cols(x))
+        return rl_fail("columns: expected a range within the last axis of x %s, got %d to %d", rl_shape(x), from, from + d);
+    return rl_apply(&columns, (rl_node){ .in = { x }, .out = { rl_like_cols(x, d) }, .i = { from } });
+}

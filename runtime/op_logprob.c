@@ -1,0 +1,95 @@
+/* The vocabulary head: log-probabilities of labels without ever holding [rows x vocabulary]; logits are made
+ * some rows at a time, and made again in backward. */
+#include "runtime.h"
+#include "memory.h"
+
+enum { LOGITS = 1 << 22 };              /* numbers in the scratch: rows at a time x vocabulary */
+
+int64_t rl_logprob_rows(int64_t vocab) {
+    const int64_t rows = LOGITS / vocab / 16 * 16;
+    return rows < 16 ? 16 : rows > 256 ? 256 : rows;
+}
+
+static const void *weights(const rl_node *n) { return n->t == RL_BF16 ? (void *)n->in[1]->half : n->in[1]->data; }
+
+/* Labels for rows [r, r + rows): one a row, drawn from its logits. */
+static void draw(const rl_node *n, rl_part p, const rl_pairs *q, int64_t r, int64_t rows, const float *logits) {
+    rl_k->sample(p, q->label + r, logits, q->banned, q->how + r, rows, n->in[1]->dim[0]);
+    rl_pool_meet(p);
+}
+
+/* Runs of rows that share a temperature are answered together; a greedy row counts as temperature 1. */
+static float temperature(const rl_pairs *q, int64_t r) {
+    if (!q->how) return q->temperature;
+    return q->how[r].temperature > 0 ? q->how[r].temperature : 1;
+}
+
+static void answer(const rl_node *n, rl_part p, const rl_pairs *q, int64_t r, int64_t rows, const float *logits) {
+    float *logp = n->out[0]->data, *entropy = n->out[1]->data, *lse = n->out[2]->data;
+    const int64_t vocab = n->in[1]->dim[0];
+    for (int64_t i = 0, j; i < rows; i = j) {
+        const float t = temperature(q, r + i);
+        for (j = i + 1; j < rows && temperature(q, r + j) == t;) j++;
+        rl_k->logprob(p, logp, entropy, lse + r + i, logits + i * vocab, q->first + r + i, q->label, j - i, vocab, 1 / t);
+    }
+}
+
+static void logprob_run(const rl_node *n, rl_part p) {
+    const rl_tensor *x = n->in[0], *w = n->in[1];
+    const rl_pairs *q = n->in[2]->data;
+    float *logits = n->out[3]->data;
+    const int64_t d = w->dim[1], vocab = w->dim[0], at_once = rl_logprob_rows(vocab);
+    for (int64_t r = 0; r < x->dim[0]; r += at_once) {
+        const int64_t rows = x->dim[0] - r < at_once ? x->dim[0] - r : at_once;
+        rl_k->matmul(p, n->t, logits, (float *)x->data + r * d, weights(n), NULL, rows, vocab, d);
+        rl_pool_meet(p);
+        if (q->how) draw(n, p, q, r, rows, logits);
+        answer(n, p, q, r, rows, logits);
+        rl_pool_meet(p);
+    }
+}
+
+static void logprob_grad(const rl_node *n, rl_part p) {
+    rl_tensor *x = n->in[0], *w = n->in[1];
+    const rl_pairs *q = n->in[2]->data;
+    float *logits = n->out[3]->data, *dx = rl_grad_or_null(x), *dw = rl_grad_or_null(w);
+    const int64_t d = w->dim[1], vocab = w->dim[0], at_once = rl_logprob_rows(vocab);
+    const float *entropy = n->out[1]->data, *lse = n->out[2]->data;
+    for (int64_t r = 0; r < x->dim[0]; r += at_once) {
+        const int64_t rows = x->dim[0] - r < at_once ? x->dim[0] - r : at_once;
+        const float *xr = (float *)x->data + r * d;
+        rl_k->matmul(p, n->t, logits, xr, weights(n), NULL, rows, vocab, d);
+        rl_pool_meet(p);
+        rl_k->logprob_grad(p, logits, rl_grad(n->out[0]), rl_grad(n->out[1]), lse + r, entropy, q->first + r, q->label,
+                           rows, vocab, 1 / q->temperature);
+        rl_pool_meet(p);
+        if (dx) rl_k->matmul_dx(p, n->t, dx + r * d, logits, weights(n), rows, vocab, d);
+        if (dw) rl_k->matmul_dw(p, n->t, dw, logits, xr, rows, vocab, d);
+        rl_pool_meet(p);
+    }
+}
+
+static double logprob_work(const rl_node *n) {
+    return (double)rl_numel(n->in[0]) * (double)n->in[1]->dim[0];
+}
+const rl_op rl_op_logprob = { "logprob", logprob_run, logprob_grad, 7, 15, logprob_work };
+
+rl_tensor *rl_logprob(rl_tensor *x, rl_tensor *w, rl_tensor *pairs) {
+    if (!x || !w || !pairs) return NULL;
+    if (x->ndim != 2 || w->ndim != 2 || !w->panels || w->dim[1] != x->dim[1])
+        return rl_fail("logprob: w: expected a parameter [vocab, %lld] as x %s, got %s", (long long)rl_cols(x),
+                       rl_shape(x), rl_shape(w));
+    if (pairs->dtype != RL_TABLE) return rl_fail("logprob: pairs: expected a table of pairs, got numbers");
+    const int64_t scratch[] = { rl_logprob_rows(w->dim[0]), w->dim[0] };
+    return rl_apply(&rl_op_logprob, (rl_node){ .in = { x, w, pairs },
+                    .out = { rl_new(RL_F32, 1, pairs->dim), rl_new(RL_F32, 1, pairs->dim), rl_new(RL_F32, 1, x->dim),
+                             rl_new(RL_I32 /* no gradient */, 2, scratch) } });
+}
+
+rl_tensor *rl_entropy_of(rl_tensor *logprob) {
+    if (!logprob) return NULL;
+    const rl_tape *t = logprob->tape;
+    for (int i = 0; t && i < t->nnodes; i++)
+        if (t->nodes[i].out[0] == logprob && t->nodes[i].op == &rl_op_logprob) return t->nodes[i].out[1];
+    return rl_fail("entropy_of: expected what logprob gave on a tape");
+}

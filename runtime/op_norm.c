@@ -1,0 +1,47 @@
+/* Normalisation over the last axis. */
+#include "runtime.h"
+#include <stdlib.h>
+
+static void rmsnorm_run(const rl_node *n, rl_part p) {
+    rl_tensor *x = n->in[0], *w = n->in[1];
+    rl_k->rmsnorm(p, n->out[0]->data, n->out[1]->data, x->data, w->data, rl_nrows(x), rl_cols(x), (float)n->f[0]);
+}
+static void rmsnorm_grad(const rl_node *n, rl_part p) {
+    rl_tensor *x = n->in[0], *w = n->in[1];
+    rl_k->rmsnorm_grad(p, rl_grad_or_null(x), rl_grad_or_null(w), rl_grad(n->out[0]), x->data, w->data,
+                       n->out[1]->data, rl_nrows(x), rl_cols(x));
+}
+static const rl_op rmsnorm = { "rmsnorm", rmsnorm_run, rmsnorm_grad, 3, 2, NULL };
+
+static int check_vector(const char *op, const char *which, const rl_tensor *x, const rl_tensor *w) {
+    if (w->ndim == 1 && w->dim[0] == rl_cols(x)) return 0;
+    return rl_refuse("%s: %s: expected [%lld], the last axis of x %s, got %s", op, which, (long long)rl_cols(x),
+                     rl_shape(x), rl_shape(w));
+}
+
+rl_tensor *rl_rmsnorm(rl_tensor *x, rl_tensor *w, double eps) {
+    if (!x || !w) return NULL;                  /* an earlier op failed: its message stands */
+    if (check_vector("rmsnorm", "w", x, w)) return NULL;
+    return rl_apply(&rmsnorm, (rl_node){ .in = { x, w }, .f = { eps },
+                    .out = { rl_like(x), rl_new(RL_F32, x->ndim - 1, x->dim) } });
+}
+
+static void layernorm_run(const rl_node *n, rl_part p) {
+    rl_tensor *x = n->in[0];
+    rl_k->layernorm(p, n->out[0]->data, n->out[1]->data, n->out[2]->data, x->data, n->in[1]->data, n->in[2]->data,
+                    rl_nrows(x), rl_cols(x), (float)n->f[0]);
+}
+static void layernorm_grad(const rl_node *n, rl_part p) {
+    rl_tensor *x = n->in[0];
+    rl_k->layernorm_grad(p, rl_grad_or_null(x), rl_grad_or_null(n->in[1]), rl_grad_or_null(n->in[2]),
+                         rl_grad(n->out[0]), x->data, n->in[1]->data, n->out[1]->data, n->out[2]->data,
+                         rl_nrows(x), rl_cols(x));
+}
+static const rl_op layernorm = { "layernorm", layernorm_run, layernorm_grad, 3, 6, NULL };
+
+rl_tensor *rl_layernorm(rl_tensor *x, rl_tensor *w, rl_tensor *b, double eps) {
+    if (!x || !w || !b) return NULL;
+    if (check_vector("layernorm", "w", x, w) || check_vector("layernorm", "b", x, b)) return NULL;
+    return rl_apply(&layernorm, (rl_node){ .in = { x, w, b }, .f = { eps },
+                    .out = { rl_like(x), rl_new(RL_F32, x->ndim - 1, x->dim), rl_new(RL_F32, x->ndim - 1, x->dim) } });
+}

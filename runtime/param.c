@@ -1,0 +1,119 @@
+/* Parameters: one copy each, matrices in panels. */
+#include "runtime.h"
+#include "memory.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* A tied embedding is used twice: by the head's product and by the look-up.  Each of its gradient elements must be
+ * one chain whatever the micro-batches are, so the rows of the look-up wait here until the mini-batch ends. */
+struct rl_late { int32_t *ids; float *dy; int64_t rows, room; };
+
+static const rl_part whole = { 0, 1 };
+
+rl_tensor *rl_param_new(const char *name, int rows, int cols) {
+    if (rows < 1 || cols < 0) return rl_fail("parameter %s: expected a shape, got [%d, %d]", name, rows, cols);
+    const int64_t dim[] = { rows, cols };
+    rl_tensor *w = rl_new(RL_F32, cols ? 2 : 1, dim);
+    w->panels = cols > 0;
+    w->name = strdup(name);
+    if (rl_tensor_allocate(w)) { rl_param_free(w); return NULL; }
+    memset(w->data, 0, 4 * (size_t)rl_storage(w));
+    return w;
+}
+
+void rl_param_free(rl_tensor *w) {
+    if (!w) return;
+    if (w->late) free(w->late->ids), free(w->late->dy), free(w->late);
+    rl_free(w->data), rl_free(w->grad), rl_free(w->half);
+    free((char *)w->name), free(w);
+}
+
+int rl_param_set(rl_tensor *w, const float *values) {
+    if (!w || !values) return -1;
+    if (w->panels) rl_k->pack(whole, w->data, values, w->dim[0], w->dim[1]);
+    else memcpy(w->data, values, 4 * (size_t)w->dim[0]);
+    return w->half ? rl_param_half(w) : 0;
+}
+
+int rl_param_get(rl_tensor *w, float *values) {
+    if (!w || !values) return -1;
+    if (w->panels) rl_k->unpack(whole, values, w->data, w->dim[0], w->dim[1]);
+    else memcpy(values, w->data, 4 * (size_t)w->dim[0]);
+    return 0;
+}
+
+int rl_param_normal(rl_tensor *w, double seed, double mean, double std) {
+    if (!w) return -1;
+    float *values = rl_alloc(4.0 * (double)rl_numel(w));
+    if (!values) return -1;
+    rl_k->normal(whole, values, rl_numel(w), (uint64_t)seed, (float)mean, (float)std);
+    const int status = rl_param_set(w, values);
+    rl_free(values);
+    return status;
+}
+
+int rl_param_train(rl_tensor *w, int trained) {
+    if (!w) return -1;
+    w->needs_grad = trained;
+    return 0;
+}
+
+int rl_param_half(rl_tensor *w) {
+    if (!w) return -1;
+    if (!w->panels) return 0;
+    const int64_t n = (w->dim[0] + 15) / 16 * 16 * ((w->dim[1] + 1) / 2 * 2);
+    if (!w->half && !(w->half = rl_alloc(2.0 * (double)n))) return -1;
+    rl_k->pack_bf16(whole, w->half, w->data, w->dim[0], w->dim[1]);
+    return 0;
+}
+
+void rl_param_tie(rl_tensor *w) {
+    if (!w->late) w->late = calloc(1, sizeof *w->late);
+}
+
+void rl_param_keep_late(rl_tensor *w, const int32_t *ids, const float *dy, int64_t rows) {
+    struct rl_late *l = w->late;
+    const int64_t d = w->dim[1];
+    if (l->rows + rows > l->room) {
+        l->room = 2 * (l->rows + rows);
+        l->ids = realloc(l->ids, 4 * (size_t)l->room);
+        l->dy = realloc(l->dy, 4 * (size_t)(l->room * d));
+    }
+    memcpy(l->ids + l->rows, ids, 4 * (size_t)rows);
+    memcpy(l->dy + l->rows * d, dy, 4 * (size_t)(rows * d));
+    l->rows += rows;
+}
+
+void rl_param_settle(rl_tensor *w) {
+    struct rl_late *l = w->late;
+    if (!l || !l->rows) return;
+    rl_k->embedding_grad(whole, rl_grad(w), l->ids, l->dy, l->rows, w->dim[1]);
+    l->rows = 0;
+}
+
+int rl_param_zero_grad(rl_tensor *w) {
+    if (!w) return -1;
+    if (w->late) w->late->rows = 0;
+    rl_free(w->grad);
+    w->grad = NULL;
+    return 0;
+}
+
+typedef struct { const float *x; double *partial; int64_t n; } squares_arg;
+static void squares(void *arg, rl_part p) {
+    const squares_arg *a = arg;
+    rl_k->sum_squares(p, a->partial, a->x, a->n);
+}
+
+double rl_param_grad_squares(rl_tensor *w) {
+    rl_param_settle(w);
+    if (!w->grad) return 0;
+    const int64_t n = rl_storage(w), blocks = (n + 4095) / 4096;
+    squares_arg a = { w->grad, malloc(8 * (size_t)blocks), n };
+    if (n > 65536) rl_pool_run(squares, &a);
+    else squares(&a, whole);
+    double sum = 0;
+    for (int64_t b = 0; b < blocks; b++) sum += a.partial[b];
+    free(a.partial);
+    return sum;
+}

@@ -1,0 +1,165 @@
+/* Replaying a tape: rows and inputs are bound, every thread of the pool walks the steps, and they meet
+ * where one needs what another made. */
+#include "replay.h"
+#include "memory.h"
+#include <stdlib.h>
+#include <string.h>
+
+static int ask(rl_replay *r, const char *outputs) {
+    while (*outputs) {
+        const size_t n = strcspn(outputs, " ");
+        char name[128];
+        if (n >= sizeof name) return rl_refuse("replay: output: expected a short name, got %s", outputs);
+        memcpy(name, outputs, n), name[n] = 0;
+        rl_tensor *x = rl_tape_find(r->tape, name);
+        if (!x) return -1;
+        r->asked = realloc(r->asked, (size_t)(r->nasked + 1) * sizeof *r->asked);
+        int k = 0;
+        while (strcmp(r->tape->names[k].name, name)) k++;
+        r->asked[r->nasked++] = (rl_asked){ x, NULL, r->tape->names[k].name };
+        outputs += n + (outputs[n] == ' ');
+    }
+    return 0;
+}
+
+rl_replay *rl_replay_new(rl_tape *t, const char *outputs, int train, int recompute, int dtype) {
+    if (!t) return NULL;
+    if (dtype != RL_F32) return rl_fail("replay: dtype: expected f32, which is what products on the CPU are made in, got %d", dtype);
+    rl_replay *r = calloc(1, sizeof *r);
+    *r = (rl_replay){ .tape = t, .train = train, .recompute = recompute && train, .t = (rl_dtype)dtype };
+    r->rows = malloc(sizeof *r->rows * (size_t)(t->nkinds + 1));
+    for (int i = 0; i < t->nkinds; i++) r->rows[i] = -1;
+    if (ask(r, outputs) || rl_plan_build(r)) { rl_replay_free(r); return NULL; }
+    return r;
+}
+
+void rl_replay_free(rl_replay *r) {
+    if (!r) return;
+    for (int s = 0; s < r->nsteps; s++) free(r->steps[s].zero);
+    rl_free(r->arena);
+    free(r->value[0]), free(r->value[1]), free(r->steps), free(r->lives), free(r->asked), free(r->rows), free(r);
+}
+
+int rl_replay_rows(rl_replay *r, const char *kind, int rows) {
+    if (!r) return -1;
+    for (int i = 0; i < r->tape->nkinds; i++) {
+        if (strcmp(r->tape->kinds[i], kind)) continue;
+        if (r->rows[i] != rows) r->rows[i] = rows, r->laid_out = false;
+        return 0;
+    }
+    return rl_refuse("replay: rows: the tape has no rows of kind '%s'", kind);
+}
+
+int rl_replay_bind(rl_replay *r, const char *input, const void *numbers) {
+    rl_tensor *x = r ? rl_tape_find(r->tape, input) : NULL;
+    if (!x) return -1;
+    r->value[0][x->id].data = r->value[1][x->id].data = (void *)numbers;
+    return 0;
+}
+
+double rl_replay_bytes(rl_replay *r) {
+    if (!r->laid_out) r->needed = rl_plan_lay_out(r);
+    return (double)r->needed;
+}
+
+/* Points every value and gradient at its place, and notes which steps are small or have nothing to do. */
+static int lay_out(rl_replay *r) {
+    if (r->laid_out) return 0;
+    r->needed = rl_plan_lay_out(r);
+    if (r->needed > r->arena_bytes) {
+        rl_free(r->arena);
+        r->arena_bytes = 0;
+        if (!(r->arena = rl_alloc((double)r->needed))) return -1;
+        r->arena_bytes = r->needed;
+    }
+    for (int i = 0; i < r->nlives; i++) {
+        rl_life *l = &r->lives[i];
+        void *at = r->arena + l->offset;
+        if (!l->grad) { l->value->data = at; continue; }
+        r->value[0][l->value->id].grad = r->value[1][l->value->id].grad = at;
+    }
+    r->laid_out = true;
+    return 0;
+}
+
+static void prepare_steps(rl_replay *r) {
+    for (int e = 0; e < 2; e++)
+        for (int i = 0; i < r->tape->nvalues; i++)
+            if (r->value[e][i].base) r->value[e][i].data = r->value[e][i].base->data;
+    for (int s = 0; s < r->nsteps; s++) {
+        rl_step *step = &r->steps[s];
+        step->skip = rl_numel(step->node.out[0]) == 0;
+        step->small = step->skip || rl_is_small(&step->node);
+    }
+}
+
+static void clear(const rl_tensor *x, rl_part p) {
+    const int64_t n = rl_numel(x), from = p.i * n / p.n, to = (p.i + 1) * n / p.n;
+    memset(x->grad + from, 0, 4 * (size_t)(to - from));
+}
+
+typedef struct { rl_replay *r; int from, to; } walk_arg;
+
+/* Small steps are done by part 0 alone; the parts meet after a shared step and before one. */
+static void walk(void *arg, rl_part p) {
+    const walk_arg *a = arg;
+    for (int s = a->from; s < a->to; s++) {
+        const rl_step *step = &a->r->steps[s];
+        const rl_part mine = step->small ? (rl_part){ 0, 1 } : p;
+        if (!step->small || p.i == 0) {
+            if (!step->skip) (step->backward ? step->node.op->grad : step->node.op->run)(&step->node, mine);
+            for (int z = 0; z < step->nzero; z++) clear(step->zero[z], mine);
+        }
+        if (!step->small || (s + 1 < a->to && !a->r->steps[s + 1].small)) rl_pool_meet(p);
+    }
+}
+
+static int run(rl_replay *r, int from, int to) {
+    for (int i = 0; i < r->tape->nnames; i++) {
+        const rl_tensor *x = r->tape->names[i].value;
+        if (x->name && !r->value[0][x->id].data && rl_numel(&r->value[0][x->id]) > 0)
+            return rl_refuse("replay: input '%s' is not bound", x->name);
+    }
+    walk_arg a = { r, from, to };
+    rl_pool_run(walk, &a);
+    return 0;
+}
+
+int rl_replay_forward(rl_replay *r) {
+    if (!r || lay_out(r)) return -1;
+    for (int i = 0; i < r->nasked; i++) r->asked[i].live = NULL;
+    prepare_steps(r);
+    return run(r, 0, r->nforward);
+}
+
+rl_tensor *rl_replay_output(rl_replay *r, const char *name) {
+    for (int i = 0; r && i < r->nasked; i++) {
+        if (strcmp(r->asked[i].name, name)) continue;
+        const rl_tensor *x = &r->value[0][r->asked[i].value->id];
+        rl_tensor *y = rl_new(RL_F32, x->ndim, x->dim);
+        if (rl_tensor_allocate(y)) return NULL;
+        memcpy(y->data, x->data, 4 * (size_t)rl_numel(x));
+        y->needs_grad = x->needs_grad;
+        rl_scope_add(y);
+        return r->asked[i].live = y;
+    }
+    return rl_fail("replay: output: '%s' was not asked for", name);
+}
+
+int rl_replay_backward(rl_replay *r) {
+    if (!r || !r->train || !r->laid_out) return rl_refuse("replay: backward: expected a training replay after its forward");
+    for (int i = 0; i < r->nasked; i++) {                       /* seeds, zeros where the loss used none */
+        const rl_asked *a = &r->asked[i];
+        rl_tensor *x = &r->value[0][a->value->id];
+        if (!x->needs_grad) continue;
+        const size_t bytes = 4 * (size_t)rl_numel(x);
+        if (a->live && a->live->grad) memcpy(rl_grad(x), a->live->grad, bytes);
+        else memset(rl_grad(x), 0, bytes);
+    }
+    for (int s = r->nforward; s < r->nsteps; s++)               /* made here: parts must not race to make it */
+        for (int k = 0; k < RL_MAX_IN; k++) {
+            rl_tensor *x = r->steps[s].node.in[k];
+            if (x && x->id < 0 && x->needs_grad) rl_grad(x);
+        }
+    return run(r, r->nforward, r->nsteps);
+}

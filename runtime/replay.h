@@ -1,0 +1,28 @@
+/* A replay: the steps of a tape for certain outputs, and where their numbers lie. */
+#ifndef RL_REPLAY_H
+#define RL_REPLAY_H
+#include "runtime.h"
+
+/* One operation, forward, again, or backward; while it runs, zero[] are cleared for the step after it. */
+typedef struct { rl_node node; bool backward, small, skip; rl_tensor **zero; int nzero; } rl_step;
+/* Numbers of a value (or its gradient) that live from step first to step last in the arena. */
+typedef struct { rl_tensor *value; bool grad, seed; int first, last; int64_t offset; } rl_life;
+typedef struct { rl_tensor *value, *live; const char *name; } rl_asked;   /* an output, and what was given out */
+
+struct rl_replay {
+    rl_tape *tape;
+    bool train, recompute;
+    rl_dtype t;
+    rl_tensor *value[2];            /* the values of the tape, and those that are made again */
+    rl_step *steps; int nsteps, nforward;
+    rl_life *lives; int nlives;
+    rl_asked *asked; int nasked;
+    int64_t *rows;                  /* by row kind; -1: not bound */
+    char *arena; int64_t arena_bytes, needed;
+    bool laid_out;                  /* for the rows that are bound */
+};
+
+int rl_plan_build(rl_replay *r);    /* steps and lives, once */
+int64_t rl_plan_lay_out(rl_replay *r);   /* shapes and offsets for the bound rows -> bytes */
+
+#endif
