@@ -31,7 +31,7 @@ rl_pages *rl_pages_new(const rl_tape *t, int dtype, int64_t slots) {
 
 void rl_pages_free(rl_pages *p) {
     if (!p) return;
-    for (int l = 0; l < p->cache.layers; l++) rl_free(p->cache.k[l]), rl_free(p->cache.v[l]);
+    for (int l = 0; l < p->cache.layers; l++) rl_alloc_free(p->cache.k[l]), rl_alloc_free(p->cache.v[l]);
     free(p->cache.k), free(p->cache.v), free(p->spare), free(p);
 }
 

@@ -18,14 +18,14 @@ void *rl_alloc(double bytes) {
     return p;
 }
 
-void rl_free(void *p) {
+void rl_alloc_free(void *p) {
     if (!p) return;
     atomic_fetch_sub(&used, (int64_t)malloc_usable_size(p));
     free(p);
 }
 
-double rl_memory_used(void) { return (double)atomic_load(&used); }
-double rl_memory_peak(void) { return (double)atomic_load(&peak); }
+double rl_bytes_used(void) { return (double)atomic_load(&used); }
+double rl_bytes_peak(void) { return (double)atomic_load(&peak); }
 
 struct rl_scope {
     rl_tensor **tensors; int ntensors, tensor_room;
@@ -63,8 +63,8 @@ void rl_scope_record(const rl_node *n) {
 }
 
 static void end_numbers(rl_tensor *x) {
-    if (x->owned) rl_free(x->data);
-    if (!x->base) rl_free(x->grad);
+    if (x->owned) rl_alloc_free(x->data);
+    if (!x->base) rl_alloc_free(x->grad);
     x->data = NULL, x->grad = NULL;
     x->closed = true;
     if (x->released) free(x);

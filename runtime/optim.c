@@ -30,7 +30,7 @@ rl_adamw *rl_adamw_new(rl_tensor **params, int n, double beta1, double beta2, do
 
 void rl_adamw_free(rl_adamw *o) {
     if (!o) return;
-    for (int i = 0; i < o->n; i++) rl_free(o->m[i]), rl_free(o->v[i]);
+    for (int i = 0; i < o->n; i++) rl_alloc_free(o->m[i]), rl_alloc_free(o->v[i]);
     free(o->params), free(o->m), free(o->v), free(o);
 }
 

@@ -24,7 +24,7 @@ rl_tensor *rl_param_new(const char *name, int rows, int cols) {
 void rl_param_free(rl_tensor *w) {
     if (!w) return;
     if (w->late) free(w->late->ids), free(w->late->dy), free(w->late);
-    rl_free(w->data), rl_free(w->grad), rl_free(w->half);
+    rl_alloc_free(w->data), rl_alloc_free(w->grad), rl_alloc_free(w->half);
     free((char *)w->name), free(w);
 }
 
@@ -48,7 +48,7 @@ int rl_param_normal(rl_tensor *w, double seed, double mean, double std) {
     if (!values) return -1;
     rl_k->normal(whole, values, rl_numel(w), (uint64_t)seed, (float)mean, (float)std);
     const int status = rl_param_set(w, values);
-    rl_free(values);
+    rl_alloc_free(values);
     return status;
 }
 
@@ -94,7 +94,7 @@ void rl_param_settle(rl_tensor *w) {
 int rl_param_zero_grad(rl_tensor *w) {
     if (!w) return -1;
     if (w->late) w->late->rows = 0;
-    rl_free(w->grad);
+    rl_alloc_free(w->grad);
     w->grad = NULL;
     return 0;
 }

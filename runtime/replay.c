@@ -36,7 +36,7 @@ rl_replay *rl_replay_new(rl_tape *t, const char *outputs, int train, int recompu
 void rl_replay_free(rl_replay *r) {
     if (!r) return;
     for (int s = 0; s < r->nsteps; s++) free(r->steps[s].zero);
-    rl_free(r->arena);
+    rl_alloc_free(r->arena);
     free(r->value[0]), free(r->value[1]), free(r->steps), free(r->lives), free(r->asked), free(r->rows), free(r);
 }
 
@@ -67,7 +67,7 @@ static int lay_out(rl_replay *r) {
     if (r->laid_out) return 0;
     r->needed = rl_plan_lay_out(r);
     if (r->needed > r->arena_bytes) {
-        rl_free(r->arena);
+        rl_alloc_free(r->arena);
         r->arena_bytes = 0;
         if (!(r->arena = rl_alloc((double)r->needed))) return -1;
         r->arena_bytes = r->needed;

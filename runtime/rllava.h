@@ -120,6 +120,25 @@ void rl_safetensors_close(rl_safetensors *st);
 
 /* ---- images ---- */
 
+/* Rows of patches for a Qwen-VL tower: rgb [height, width, 3], both multiples of patch * merge.  Blocks of merge x
+ * merge patches in raster order, in each the patches in raster order; a row is channel, time (the frame times times),
+ * y, x; a value is (byte / 255 - mean) / std.  out [height width / patch^2, 3 times patch^2] */
+int rl_image_patches(const unsigned char *rgb, int width, int height, int patch, int merge, int times,
+                     const double *mean, const double *std, float *out);
+
+/* Pictures are RGB bytes [height, width, 3].  What is drawn is integer arithmetic: the same pixels everywhere.
+ * Colours are 0xRRGGBB; what lies outside is left out. */
+void rl_draw_fill(unsigned char *rgb, int width, int height, int colour);
+void rl_draw_rect(unsigned char *rgb, int width, int height, int x, int y, int w, int h, int colour);
+/* A line of a thickness in pixels, with round ends. */
+void rl_draw_line(unsigned char *rgb, int width, int height, int x0, int y0, int x1, int y1, int thick, int colour);
+/* A filled polygon of n corners (x, y in turn); even-odd rule. */
+void rl_draw_polygon(unsigned char *rgb, int width, int height, const int *corners, int n, int colour);
+/* A disc (thick 0) or a ring of that thickness inside radius r. */
+void rl_draw_circle(unsigned char *rgb, int width, int height, int x, int y, int r, int thick, int colour);
+/* Digits, letters A to Z and ?+-=.,: of a 5 x 7 font, each dot scale x scale pixels, advance pixels apart. */
+void rl_draw_text(unsigned char *rgb, int width, int height, int x, int y, const char *text, int scale, int advance, int colour);
+
 /* ---- processes ---- */
 
 /* ---- tensors ---- */
@@ -154,8 +173,8 @@ int rl_scope_open(void);
 int rl_scope_keep(rl_tensor *x);
 int rl_scope_close(void);
 /* Bytes of live tensors, parameters and arenas; the highest since start. */
-double rl_memory_used(void);
-double rl_memory_peak(void);
+double rl_bytes_used(void);
+double rl_bytes_peak(void);
 
 /* Threads of the pool; n > 0 sets their number first.  RLLAVA_THREADS, or the cores. */
 int rl_threads(int n);

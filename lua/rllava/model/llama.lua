@@ -1,20 +1,24 @@
 --- Decoder-only text models: Llama, Qwen2, Qwen3 and the text side of the vision models.
 --- arXiv:2302.13971 (Llama), arXiv:2407.10671 (Qwen2), arXiv:2505.09388 (Qwen3)
+local rl = require "rllava.ffi"
+
 local llama = {}
 
---- Frequencies theta^(-2j/head_dim), j < head_dim/2, scaled where config.rope asks for it (llama3 rule:
---- long waves are slowed by factor, short ones kept, a ramp between).
+--- Frequencies theta^(-2j/head_dim), j < head_dim/2, scaled where rope_parameters ask for it (llama3: long
+--- waves are slowed by factor, short ones kept, a ramp between).
 function llama.inv_freq(rope, head_dim)
   local freqs, two_pi = {}, 2 * math.pi
   for j = 0, head_dim / 2 - 1 do
-    local f = rope.theta ^ (-2 * j / head_dim)
-    if rope.type == "llama3" then
+    local f = rope.rope_theta ^ (-2 * j / head_dim)
+    if rope.rope_type == "llama3" then
       local waves = rope.original_max_position_embeddings * f / two_pi    -- context / wavelength
       local s = (waves - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
       s = math.max(0, math.min(1, s))
       f = (1 - s) * f / rope.factor + s * f
-    elseif rope.type == "linear" then
+    elseif rope.rope_type == "linear" then
       f = f / rope.factor
+    elseif rope.rope_type ~= "default" then
+      rl.raise("config.json: rope_type: expected default, linear or llama3, got %s", rope.rope_type)
     end
     freqs[j + 1] = f
   end
@@ -54,12 +58,13 @@ end
 --- Records the text side on m: embeddings of ids, then `around(h, i)` where a vision model adds
 --- its features (i = 0: after the embedding, i: after layer i), layers, norm, head.
 function llama.text(m, c, around)
-  local prefix = c.prefix or "model"
+  local prefix = "model"
   local ids, positions, segments = m:ints("ids", "tokens"), m:ints("positions", "tokens"), m:table "segments"
   local embed = m:param(prefix .. ".embed_tokens.weight", c.vocab_size, c.hidden_size)
   local h = m:output("hidden_layer0", ids:embedding(embed))
   if around then h = around(h, 0) end
-  local rope = m:rope_table(positions, llama.inv_freq(c.rope, c.head_dim), c.rope.mrope_section)
+  local scaling = c.rope_parameters
+  local rope = m:rope_table(positions, llama.inv_freq(scaling, c.head_dim), scaling.mrope_section)
   for i = 1, c.num_hidden_layers do
     h = block(m, ("%s.layers.%d"):format(prefix, i - 1), c)(m:mark(h), rope, segments)
     if around then h = around(h, i) end
@@ -69,16 +74,14 @@ function llama.text(m, c, around)
   m:head(h, m:rmsnorm(prefix .. ".norm", c.hidden_size, c.rms_norm_eps), w)
 end
 
---- What config.json says (normalised by weights.config) with what the family adds.
-function llama.config(c)
-  local family = c.model_type
-  c.num_key_value_heads = c.num_key_value_heads or c.num_attention_heads
-  c.head_dim = c.head_dim or c.hidden_size / c.num_attention_heads
-  c.rms_norm_eps = c.rms_norm_eps or 1e-6
-  c.qk_norm = family:find "^qwen3" ~= nil
+--- The text side of a config (normalised by hf_config) with what the family adds to it.
+function llama.config(config)
+  local c, family = config.text_config, config.model_type
   local qwen2 = family:find "^qwen2" ~= nil
+  c.qk_norm = family:find "^qwen3" ~= nil
   c.output_bias = c.attention_bias and not qwen2 or false
   c.attention_bias = qwen2 or c.attention_bias or false
+  c.tie_word_embeddings = config.tie_word_embeddings
   return c
 end
 

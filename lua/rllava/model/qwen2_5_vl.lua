@@ -1,6 +1,9 @@
 --- Qwen2.5-VL: a vision tower with window attention, its merger, and the Qwen2 text side with
 --- multimodal rotary positions.  arXiv:2502.13923, section 2.1
+local ffi = require "ffi"
+local rl = require "rllava.ffi"
 local llama = require "rllava.model.llama"
+local C, check = rl.C, rl.check
 
 local vl = {}
 
@@ -79,6 +82,26 @@ function vl.positions(config, ids, media)
   return t, h, w
 end
 
+--- What a prompt's pictures add to a batch, as rl_media: pixels is a float array of their patches' rows; rows: where
+--- their placeholders stand among the ids (from 0); media: their grids.
+function vl.media(config, media, pixels, rows)
+  local v, x = config.vision_config, vl.index(config, media)
+  local patches = #x.ys
+  local positions = {}
+  for i = 1, patches do positions[i], positions[patches + i] = x.ys[i], x.xs[i] end
+  local m = ffi.gc(C.rl_media_new(), C.rl_media_free)
+  local function ints(list) return ffi.new("int[?]", math.max(1, #list), list) end
+  local cols = v.in_channels * v.temporal_patch_size * v.patch_size ^ 2
+  check(C.rl_media_floats(m, "pixels", "patches", patches, cols, pixels))
+  check(C.rl_media_ints(m, "patch_positions", "patches", patches, 2, ints(positions), nil))
+  check(C.rl_media_ints(m, "cell_order", "cells", x.cells, 1, ints(x.order), "cells"))
+  check(C.rl_media_ints(m, "cell_back", "cells", x.cells, 1, ints(x.back), "cells"))
+  check(C.rl_media_ints(m, "image_rows", "cells", x.cells, 1, ints(rows), "tokens"))
+  check(C.rl_media_segments(m, "windows", "patches", ints(x.windows), #x.windows))
+  check(C.rl_media_segments(m, "frames", "patches", ints(x.frames), #x.frames))
+  return m
+end
+
 --- ---- forward: recorded once ----
 
 --- One tower block.  h [patches, d]; segments: windows or whole frames -> [patches, d].
@@ -111,7 +134,7 @@ end
 --- The tower: pixels [patches, channels x 2 x patch x patch] -> features [cells, out_hidden_size].
 local function tower(m, v)
   local d, merge = v.hidden_size, v.spatial_merge_size
-  local channels = v.in_channels or v.in_chans or 3
+  local channels = v.in_channels
   local patch = m:param("visual.patch_embed.proj.weight", d, channels, v.temporal_patch_size, v.patch_size, v.patch_size)
   local pixels = m:floats("pixels", "patches", channels * v.temporal_patch_size * v.patch_size ^ 2)
   local h = m:output("vision_patch_embed", pixels:linear(patch))
@@ -134,7 +157,7 @@ end
 --- The whole model on m: features take the rows of their placeholders.
 function vl.record(m)
   local c = llama.config(m.config)
-  local features = tower(m, c.vision_config)
+  local features = tower(m, m.config.vision_config)
   llama.text(m, c, function(h, layer)
     if layer > 0 then return h end
     return h:place(features, m:ints("image_rows", "cells"))

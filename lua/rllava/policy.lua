@@ -1,0 +1,116 @@
+--- A policy: a model with its parameters, its tokenizer and what turns a row of data into a prompt.
+---
+---   local p = policy.new(config)                 fresh parameters;  policy.load "folder" reads them
+---   p.model.params[name].tensor, p:zero_grad(), p:grad_norm()
+local ffi = require "ffi"
+local rl = require "rllava.ffi"
+local nn = require "rllava.nn"
+local hf_config = require "rllava.hf_config"
+local C, check = rl.C, rl.check
+
+local policy = {}
+local Policy = {}
+Policy.__index = Policy
+
+-- model_type of config.json -> the file that records it.
+local families = { llama = "llama", qwen2 = "llama", qwen3 = "llama", qwen2_5_vl = "qwen2_5_vl" }
+
+local function family(config)
+  local name = families[config.model_type]
+  if not name then
+    local known = {}
+    for k in require("rllava").sorted(families) do known[#known + 1] = k end
+    rl.raise("config.json: model_type: expected one of %s, got %s", table.concat(known, ", "), tostring(config.model_type))
+  end
+  return require("rllava.model." .. name)
+end
+
+--- config: a decoded config.json -> a policy with zero parameters.
+function policy.new(raw)
+  local config = hf_config.normalise(raw)
+  local self = setmetatable({ config = config, raw_config = raw, family = family(config) }, Policy)
+  self.model = nn.model(config)
+  self.family.record(self.model)
+  return self
+end
+
+--- Normal numbers for matrices, ones for norms, zeros for biases, as the reference initialises.
+function Policy:init(seed, std)
+  for i, name in ipairs(self.model.names) do
+    local p = self.model.params[name]
+    if #p.shape > 1 then check(C.rl_param_normal(p.tensor, seed * 65536 + i, 0, std or 0.02))
+    elseif name:find "%.weight$" then
+      check(C.rl_param_set(p.tensor, ffi.new("float[?]", p.shape[1], (function()
+        local ones = {}
+        for k = 1, p.shape[1] do ones[k] = 1 end
+        return ones
+      end)())))
+    end
+  end
+  return self
+end
+
+--- A folder as from the hub, a .safetensors beside its config.json, or a .gguf.
+function policy.load(path)
+  local weights = require("rllava.weights").open(path)
+  if not weights.raw_config then rl.raise("%s: expected a config.json, found none", path) end
+  local self = policy.new(weights.raw_config)
+  self.path, self.generation_config = path, weights.generation_config
+  self.model:load(function(name, shape)
+    weights:expect(name, shape)
+    local n = 1
+    for _, d in ipairs(shape) do n = n * d end
+    local buffer = ffi.new("float[?]", n)
+    weights:read_f32(name, buffer, n)
+    return buffer
+  end)
+  self.keys = function(name) return weights:key(name) end
+  weights:close()
+  return self
+end
+
+--- Parameters in the order of their recording.
+function Policy:tensors()
+  local list = ffi.new("rl_tensor *[?]", #self.model.names)
+  for i, name in ipairs(self.model.names) do list[i - 1] = self.model.params[name].tensor end
+  return list, #self.model.names
+end
+
+function Policy:zero_grad()
+  for _, name in ipairs(self.model.names) do C.rl_param_zero_grad(self.model.params[name].tensor) end
+end
+
+--- The 2-norm of all gradients together.
+function Policy:grad_norm()
+  local sum = 0
+  for _, name in ipairs(self.model.names) do sum = sum + C.rl_param_grad_squares(self.model.params[name].tensor) end
+  return math.sqrt(sum)
+end
+
+--- How many numbers are trained.
+function Policy:size()
+  local n = 0
+  for _, name in ipairs(self.model.names) do
+    local count = 1
+    for _, d in ipairs(self.model.params[name].shape) do count = count * d end
+    n = n + count
+  end
+  return n
+end
+
+--- A copy of the numbers of every parameter: the reference policy.
+function Policy:clone()
+  local copy = policy.new(self.raw_config)
+  for _, name in ipairs(self.model.names) do
+    local from = self.model.params[name]
+    local n = 1
+    for _, d in ipairs(from.shape) do n = n * d end
+    local buffer = ffi.new("float[?]", n)
+    check(C.rl_param_get(from.tensor, buffer))
+    check(C.rl_param_set(copy.model.params[name].tensor, buffer))
+    C.rl_param_train(copy.model.params[name].tensor, 0)
+  end
+  return copy
+end
+
+return policy

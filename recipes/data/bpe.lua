@@ -1,0 +1,132 @@
+--- Trains a byte-level BPE vocabulary as Qwen2 uses it, from English text: for the embedded models' tokenizers.
+---
+---   bpe.train(texts, size) -> merges;   bpe.tokenizer_json(merges, specials, added) -> text of tokenizer.json
+--- A few thousand short texts take about a second.
+local json = require "rllava.json"
+
+local bpe = {}
+
+local PATTERN = [[(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+]]
+
+--- GPT-2's letters for bytes: printable ones stand for themselves, the others for code points from 256 on.
+local letter, printable, extra = {}, {}, 256
+local function utf8(c)
+  if c < 128 then return string.char(c) end
+  return string.char(192 + math.floor(c / 64), 128 + c % 64)
+end
+for _, range in ipairs { { 33, 126 }, { 161, 172 }, { 174, 255 } } do
+  for b = range[1], range[2] do letter[b], printable[#printable + 1] = utf8(b), b end
+end
+local order = { unpack(printable) }
+for b = 0, 255 do
+  if not letter[b] then
+    letter[b], extra = utf8(extra), extra + 1
+    order[#order + 1] = b
+  end
+end
+
+--- The pieces of ASCII text under PATTERN (contractions apart).
+local function pieces(text)
+  local out, at = {}, 1
+  while at <= #text do
+    local _, last = text:find("^[^%w\r\n]?%a+", at)
+    if not last then _, last = text:find("^%d", at) end
+    if not last then _, last = text:find("^ ?[^%s%w]+[\r\n]*", at) end
+    if not last then _, last = text:find("^%s*[\r\n]+", at) end
+    if not last then
+      _, last = text:find("^%s+", at)
+      if last > at and last < #text then last = last - 1 end
+    end
+    out[#out + 1] = text:sub(at, last)
+    at = last + 1
+  end
+  return out
+end
+
+local function count_words(texts)
+  local counts, words = {}, {}
+  for _, text in ipairs(texts) do
+    for _, piece in ipairs(pieces(text)) do
+      if not counts[piece] then
+        counts[piece] = 0
+        local symbols = {}
+        for i = 1, #piece do symbols[i] = letter[piece:byte(i)] end
+        words[#words + 1] = { piece = piece, symbols = symbols }
+      end
+      counts[piece] = counts[piece] + 1
+    end
+  end
+  for _, w in ipairs(words) do w.count = counts[w.piece] end
+  return words
+end
+
+local function best_pair(words)
+  local counts, best = {}, nil
+  for _, w in ipairs(words) do
+    for i = 1, #w.symbols - 1 do
+      local pair = w.symbols[i] .. " " .. w.symbols[i + 1]
+      counts[pair] = (counts[pair] or 0) + w.count
+    end
+  end
+  for pair, n in pairs(counts) do
+    if not best or n > counts[best] or (n == counts[best] and pair < best) then best = pair end
+  end
+  return best
+end
+
+local function join(symbols, a, b)
+  local out, i = {}, 1
+  while i <= #symbols do
+    if symbols[i] == a and symbols[i + 1] == b then
+      out[#out + 1], i = a .. b, i + 2
+    else
+      out[#out + 1], i = symbols[i], i + 1
+    end
+  end
+  return out
+end
+
+--- The merges, in order, until bytes and merges are `size` tokens.
+function bpe.train(texts, size)
+  local words, merges = count_words(texts), {}
+  while #merges < size - 256 do
+    local pair = best_pair(words)
+    if not pair then break end
+    merges[#merges + 1] = pair
+    local a, b = pair:match "^(%S+) (%S+)$"
+    for _, w in ipairs(words) do w.symbols = join(w.symbols, a, b) end
+  end
+  return merges
+end
+
+--- tokenizer.json in Hugging Face's form; special: tokens that decoding may skip, added: those it keeps.
+function bpe.tokenizer_json(merges, special, added)
+  local vocab, tokens, id = {}, {}, 0
+  local function add(token)
+    vocab[#vocab + 1] = { token, id }
+    id = id + 1
+  end
+  for _, b in ipairs(order) do add(letter[b]) end
+  for _, merge in ipairs(merges) do add((merge:gsub(" ", "", 1))) end
+  for i, list in ipairs { special, added } do
+    for _, content in ipairs(list) do
+      tokens[#tokens + 1] = json.object { { "id", id }, { "content", content }, { "single_word", false },
+        { "lstrip", false }, { "rstrip", false }, { "normalized", false }, { "special", i == 1 } }
+      id = id + 1
+    end
+  end
+  local byte_level = { { "type", "ByteLevel" }, { "add_prefix_space", false }, { "trim_offsets", false }, { "use_regex", false } }
+  return json.encode(json.object {
+    { "version", "1.0" }, { "truncation", json.null }, { "padding", json.null }, { "added_tokens", json.array(tokens) },
+    { "normalizer", json.object { { "type", "NFC" } } },
+    { "pre_tokenizer", json.object { { "type", "Sequence" }, { "pretokenizers", json.array {
+      json.object { { "type", "Split" }, { "pattern", json.object { { "Regex", PATTERN } } }, { "behavior", "Isolated" },
+        { "invert", false } }, json.object(byte_level) } } } },
+    { "post_processor", json.object(byte_level) }, { "decoder", json.object(byte_level) },
+    { "model", json.object { { "type", "BPE" }, { "dropout", json.null }, { "unk_token", json.null },
+      { "continuing_subword_prefix", "" }, { "end_of_word_suffix", "" }, { "fuse_unk", false }, { "byte_fallback", false },
+      { "ignore_merges", false }, { "vocab", json.object(vocab) }, { "merges", json.array(merges) } } },
+  })
+end
+
+return bpe
