@@ -14,15 +14,17 @@ void CPU(sum_squares)(rl_part p, double *partial, const float *x, int64_t n) {
     }
 }
 
-void CPU(adamw)(rl_part p, float *w, const float *g, float *m, float *v, int64_t n, float grad_scale, float lr,
-                float b1, float b2, float eps, float decay, float c1, float c2) {
-    const float keep = 1 - lr * decay, step = lr / c1, root = 1 / sqrtf(c2);
+/* 1 - 0.999 in f32 is off by 1e-5 of itself: what is derived from the betas is so in double. */
+void CPU(adamw)(rl_part p, float *w, const float *g, float *m, float *v, int64_t n, float grad_scale, double lr,
+                double b1, double b2, double eps, double decay, double c1, double c2) {
+    const float keep = (float)(1 - lr * decay), step = (float)(lr / c1), root = (float)(1 / sqrt(c2));
+    const float old1 = (float)b1, new1 = (float)(1 - b1), old2 = (float)b2, new2 = (float)(1 - b2), least = (float)eps;
 #pragma omp simd
     for (int64_t i = first(p, n); i < last(p, n); i++) {
         const float h = g[i] * grad_scale;
-        m[i] = b1 * m[i] + (1 - b1) * h;
-        v[i] = b2 * v[i] + (1 - b2) * h * h;
-        w[i] = w[i] * keep - step * (m[i] / (sqrtf(v[i]) * root + eps));
+        m[i] = old1 * m[i] + new1 * h;
+        v[i] = old2 * v[i] + new2 * h * h;
+        w[i] = w[i] * keep - step * (m[i] / (sqrtf(v[i]) * root + least));
     }
 }
 

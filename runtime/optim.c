@@ -34,7 +34,7 @@ void rl_adamw_free(rl_adamw *o) {
     free(o->params), free(o->m), free(o->v), free(o);
 }
 
-typedef struct { rl_adamw *o; const double *decay; float scale, lr, c1, c2; } step_arg;
+typedef struct { rl_adamw *o; const double *decay; float scale; double lr, c1, c2; } step_arg;
 
 static void step(void *arg, rl_part p) {
     const step_arg *a = arg;
@@ -42,8 +42,8 @@ static void step(void *arg, rl_part p) {
     for (int i = 0; i < o->n; i++) {
         rl_tensor *w = o->params[i];
         if (!o->m[i] || !w->grad) continue;
-        rl_k->adamw(p, w->data, w->grad, o->m[i], o->v[i], rl_storage(w), a->scale, a->lr, (float)o->beta1,
-                    (float)o->beta2, (float)o->eps, (float)a->decay[i], a->c1, a->c2);
+        rl_k->adamw(p, w->data, w->grad, o->m[i], o->v[i], rl_storage(w), a->scale, a->lr, o->beta1, o->beta2,
+                    o->eps, a->decay[i], a->c1, a->c2);
         rl_k->fill(p, w->grad, 0, rl_storage(w));
     }
 }
@@ -52,8 +52,7 @@ int rl_adamw_step(rl_adamw *o, double lr, const double *decay, double grad_scale
     if (!o) return -1;
     for (int i = 0; i < o->n; i++) rl_param_settle(o->params[i]);
     o->steps++;
-    step_arg a = { o, decay, (float)grad_scale, (float)lr, (float)(1 - pow(o->beta1, o->steps)),
-                   (float)(1 - pow(o->beta2, o->steps)) };
+    step_arg a = { o, decay, (float)grad_scale, lr, 1 - pow(o->beta1, o->steps), 1 - pow(o->beta2, o->steps) };
     rl_pool_run(step, &a);
     for (int i = 0; i < o->n; i++)
         if (o->params[i]->half && o->m[i]) rl_param_half(o->params[i]);

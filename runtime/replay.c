@@ -157,7 +157,7 @@ int rl_replay_backward(rl_replay *r) {
         else memset(rl_grad(x), 0, bytes);
     }
     for (int s = r->nforward; s < r->nsteps; s++)               /* made here: parts must not race to make it */
-        for (int k = 0; k < RL_MAX_IN; k++) {
+        for (int k = 0; !r->steps[s].skip && k < RL_MAX_IN; k++) {      /* without rows: no gradient, no decay */
             rl_tensor *x = r->steps[s].node.in[k];
             if (x && x->id < 0 && x->needs_grad) rl_grad(x);
         }

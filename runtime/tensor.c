@@ -119,6 +119,7 @@ rl_tensor *rl_grad_of(rl_tensor *x) {
     if (!x || !rl_data(x)) return NULL;
     rl_tensor *g = rl_new(RL_F32, x->ndim, x->dim);
     if (rl_tensor_allocate(g)) { free(g); return NULL; }
+    rl_param_settle(x);
     const float *from = rl_grad(x);
     if (x->panels) rl_k->unpack((rl_part){ 0, 1 }, g->data, from, rl_nrows(x), rl_cols(x));
     else memcpy(g->data, from, 4 * (size_t)rl_numel(x));

@@ -61,12 +61,13 @@ function llama.text(m, c, around)
   local prefix = "model"
   local ids, positions, segments = m:ints("ids", "tokens"), m:ints("positions", "tokens"), m:table "segments"
   local embed = m:param(prefix .. ".embed_tokens.weight", c.vocab_size, c.hidden_size)
-  local h = m:output("hidden_layer0", ids:embedding(embed))
-  if around then h = around(h, 0) end
+  local h = ids:embedding(embed)
+  h = m:output("inputs_embeds", around and around(h, 0) or h)
   local scaling = c.rope_parameters
   local rope = m:rope_table(positions, llama.inv_freq(scaling, c.head_dim), scaling.mrope_section)
   for i = 1, c.num_hidden_layers do
     h = block(m, ("%s.layers.%d"):format(prefix, i - 1), c)(m:mark(h), rope, segments)
+    if i == 1 then m:output("hidden_layer0", h) end
     if around then h = around(h, i) end
   end
   m:output("hidden_last", m:mark(h))
