@@ -91,7 +91,8 @@ int main(int argc, char **argv) {
         lua_rawseti(L, -2, i);
     }
     lua_setglobal(L, "arg");
-    int failed = luaL_loadstring(L, "return require('rllava.cli').main(arg)") || lua_pcall(L, 0, 1, 0);
+    static const char start[] = "return require('rllava.cli').main(arg)";
+    int failed = luaL_loadbuffer(L, start, sizeof start - 1, "@lua/rllava/main") || lua_pcall(L, 0, 1, 0);
     if (failed) fprintf(stderr, "rllava: %s\n", lua_tostring(L, -1));
     int status = failed ? 1 : (int)lua_tointeger(L, -1);
     lua_close(L);

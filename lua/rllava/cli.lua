@@ -3,13 +3,17 @@ local cli = {}
 
 local usage = [[
 usage: rllava RECIPE.lua [key=value ...]   train
+       rllava --print-config RECIPE.lua [key=value ...]   every key, its value and who set it
+       rllava keys [WORD]                  all keys with their defaults
        rllava FILE.lua [args]              run a Lua file
        rllava -e CODE                      run a line of Lua]]
 
+--- Runs a Lua file; where it returns a recipe, trains with it.
 local function run_file(path, args)
-  local chunk, message = loadfile(path)
-  if not chunk then error(message, 0) end
-  return chunk(unpack(args))
+  local recipe = require "rllava.recipe"
+  local found = recipe.program(path)(unpack(args))
+  if not recipe.is(found) then return found end
+  return require("rllava.train").run(recipe.resolve(found, path, args))
 end
 
 --- arg as Lua's own -> exit status.
@@ -27,6 +31,8 @@ function cli.main(arg)
   end
   local rest = {}
   for i = 2, #arg do rest[#rest + 1] = arg[i] end
+  local command = require("rllava.commands")[first]
+  if command then return command(unpack(rest)) end
   local status = run_file(first, rest)
   return type(status) == "number" and status or 0
 end

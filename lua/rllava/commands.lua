@@ -1,0 +1,18 @@
+--- Commands about recipes and runs: each takes its arguments as texts and gives an exit status.
+local commands = {}
+
+--- rllava keys [WORD]: all keys, or those that have to do with a word.
+function commands.keys(word)
+  print(require("rllava.keys").describe(word))
+  return 0
+end
+
+--- rllava --print-config RECIPE [key=value ...]: what a run would be given.
+commands["--print-config"] = function(path, ...)
+  if not path then error("--print-config: expected a recipe's file", 0) end
+  local cfg = require("rllava.recipe").load(path, { ... })
+  print(require("rllava.keys").print(cfg, cfg.recipe.set))
+  return 0
+end
+
+return commands
