@@ -14,8 +14,12 @@ typedef struct { int32_t row, n; } rl_span;
  * causal: the run's own rows are the last qn of these keys, and query i sees keys - qn + i + 1. */
 typedef struct { int32_t q0, qn, span0, spans, keys, causal; } rl_run;
 
-/* How one row is sampled.  top_k 0, top_p 1, min_p 0: off.  temperature 0: the largest logit. */
-typedef struct { float temperature, top_p, min_p; int32_t top_k; uint64_t seed, counter; } rl_sampling;
+/* How one row is sampled.  top_k 0, top_p 1, min_p 0: off.  temperature 0: the largest logit.  bias [nbias] is
+ * added to the logits of ids bias_id first. */
+typedef struct {
+    float temperature, top_p, min_p; int32_t top_k; uint64_t seed, counter;
+    const int32_t *bias_id; const float *bias; int32_t nbias;
+} rl_sampling;
 
 /* Elementwise operations; a, b: their parameters. */
 enum { RL_NEG, RL_EXP, RL_LOG, RL_SQRT, RL_ABS, RL_SQR, RL_SILU, RL_SIGMOID, RL_TANH,

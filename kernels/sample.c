@@ -45,19 +45,28 @@ static int32_t likeliest(const float *z, const uint8_t *banned, int64_t vocab) {
     return best < 0 ? 0 : best;
 }
 
-void CPU(sample)(rl_part p, int32_t *token, const float *logits, const uint8_t *banned, const rl_sampling *how,
+static int32_t one(choice *c, const float *z, const uint8_t *banned, const rl_sampling *how, int64_t vocab) {
+    const int32_t best = likeliest(z, banned, vocab);
+    if (how->temperature <= 0) return best;
+    const float it = 1 / how->temperature, max = z[best] * it;
+    int64_t n = 0;
+    for (int64_t v = 0; v < vocab; v++)
+        if (!(banned && banned[v])) c[n++] = (choice){ exp_(z[v] * it - max), (int32_t)v };
+    return n ? draw(c, narrow(c, n, how), how) : best;
+}
+
+void CPU(sample)(rl_part p, int32_t *token, float *logits, const uint8_t *banned, const rl_sampling *how,
                  int64_t rows, int64_t vocab) {
     choice *c = malloc(sizeof *c * (size_t)vocab);
     for (int64_t r = first(p, rows); r < last(p, rows); r++) {
-        const float *z = logits + r * vocab;
-        const int32_t best = likeliest(z, banned, vocab);
-        token[r] = best;
-        if (how[r].temperature <= 0) continue;
-        const float it = 1 / how[r].temperature, max = z[best] * it;
-        int64_t n = 0;
-        for (int64_t v = 0; v < vocab; v++)
-            if (!(banned && banned[v])) c[n++] = (choice){ exp_(z[v] * it - max), (int32_t)v };
-        if (n) token[r] = draw(c, narrow(c, n, &how[r]), &how[r]);
+        float *z = logits + r * vocab, *old = how[r].nbias ? malloc(4 * (size_t)how[r].nbias) : NULL;
+        for (int32_t i = 0; i < how[r].nbias; i++) {
+            old[i] = z[how[r].bias_id[i]];
+            z[how[r].bias_id[i]] += how[r].bias[i];
+        }
+        token[r] = one(c, z, banned, &how[r], vocab);
+        for (int32_t i = how[r].nbias - 1; i >= 0; i--) z[how[r].bias_id[i]] = old[i];
+        free(old);
     }
     free(c);
 }

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct { int parent, tree, row, rows, last[3]; } segment;   /* last: position on each axis */
+/* last: position on each axis; trimmed: its last token has no row. */
+typedef struct { int parent, tree, row, rows, last[3]; bool trimmed; } segment;
 typedef struct { int32_t row, label, asked; } pair;
 
 struct rl_batch {
@@ -105,12 +106,14 @@ int rl_batch_segment(rl_batch *b, int parent, const int *ids, int n, const int *
     if (n < 1) return rl_refuse("batch: segment: expected at least one token, got %d", n);
     if (parent >= b->nsegments || (parent >= 0 && b->segments[parent].tree != b->ntrees - 1))
         return rl_refuse("batch: segment: expected a parent in the tree that was begun last, got %d", parent);
+    if (parent >= 0 && b->segments[parent].trimmed)
+        return rl_refuse("batch: segment: expected a parent whose last token has a row, got %d, which was trimmed", parent);
     static const int nothing[1] = { 0 };
     if (parent < 0 && even && b->tokens % 2 && rl_batch_segment(b, -1, nothing, 1, NULL, NULL, 0, 0) < 0) return -1;
     if (parent < 0) start_tree(b);
     GROW(b->segments, b->segment_room, b->nsegments + 1);
     segment *s = &b->segments[b->nsegments];
-    *s = (segment){ .parent = parent, .tree = b->ntrees - 1, .row = b->tokens, .rows = n - (trim != 0) };
+    *s = (segment){ .parent = parent, .tree = b->ntrees - 1, .row = b->tokens, .rows = n - (trim != 0), .trimmed = trim };
     put_tokens(b, s, ids, n, positions, parent < 0 ? NULL : &b->segments[parent]);
     if (positions) level(s, positions, n);
     if (s->rows > 0) add_run(b, b->nsegments);
@@ -121,7 +124,9 @@ int rl_batch_segment(rl_batch *b, int parent, const int *ids, int n, const int *
 
 int rl_batch_media(rl_batch *b, int s, const rl_media *m) {
     if (!m) return -1;
-    rl_media_pack_add(b->media, m, b->segments[s].row);
+    if (s < 0 || s >= b->nsegments) return rl_refuse("batch: media: expected a segment from 0 to %d, got %d", b->nsegments - 1, s);
+    if (rl_media_check(m, b->segments[s].rows)) return -1;
+    rl_media_pack_add(b->media, m, b->segments[s].row, 0, b->segments[s].rows);
     return 0;
 }
 

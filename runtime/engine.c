@@ -14,7 +14,8 @@ static void end_sample(rl_engine *e, rl_sample *x, int finish) {
     rl_group *g = x->group;
     x->ended = true, x->finish = finish;
     rl_rows_release(&x->rows, e->pages);
-    x->result = (rl_result){ g->request, x->number, x->n, finish, x->version, x->tokens, x->logp, x->entropy, g->error };
+    x->result = (rl_result){ g->request, x->number, x->n, finish, x->version, x->tokens, x->versions,
+                             x->logp, x->entropy, g->error };
     x->next = NULL;
     *e->finished_end = x, e->finished_end = &x->next;
     e->pending--;
@@ -36,13 +37,14 @@ static void end_group(rl_engine *e, rl_group *g, int finish, const char *error) 
 
 static bool stops(const rl_group *g, int token) {
     for (int i = 0; i < g->ask.nstop; i++)
-        if (g->stop[i] == token) return true;
+        if (g->ask.stop[i] == token) return true;
     return false;
 }
 
 static void take_token(rl_engine *e, rl_sample *x, int token, float logp, float entropy) {
     if (x->n == 0) x->version = e->version;
-    x->tokens[x->n] = token, x->logp[x->n] = logp, x->entropy[x->n] = entropy;
+    x->group->suspect = false;
+    x->tokens[x->n] = token, x->versions[x->n] = e->version, x->logp[x->n] = logp, x->entropy[x->n] = entropy;
     x->n++;
     e->count[1]++;
     if (stops(x->group, token)) end_sample(e, x, RL_STOPPED);
@@ -51,32 +53,40 @@ static void take_token(rl_engine *e, rl_sample *x, int token, float logp, float 
 
 static const float *output(const rl_replay *r, int i) { return r->value[0][r->asked[i].value->id].data; }
 
+static void drop_cached(rl_engine *e, rl_group *g) {
+    rl_rows_release(&g->rows, e->pages);
+    for (int k = 0; k < g->ask.samples; k++) {
+        rl_rows_release(&g->samples[k].rows, e->pages);
+        g->samples[k].done = 0;
+    }
+}
+
+/* A step failed.  The fault of a group that was alone in it is its own; of several each is tried alone. */
+static void blame(rl_engine *e) {
+    int groups = 0;
+    for (rl_group *g = e->groups; g; g = g->next) groups += g->in_step;
+    for (rl_group *g = e->groups; g; g = g->next) {
+        if (!g->in_step) continue;
+        if (groups == 1) end_group(e, g, RL_FAILED, rl_error());
+        else drop_cached(e, g), g->suspect = true;
+    }
+}
+
 /* Runs what was planned; the lock is open meanwhile. */
 static void run_step(rl_engine *e) {
     rl_plan_rows *s = &e->step;
     pthread_mutex_unlock(&e->lock);
     const int failed = rl_engine_bind_step(e) || rl_replay_forward(e->replay);
     pthread_mutex_lock(&e->lock);
-    for (int i = 0; i < s->nanswers; i++) {
-        rl_sample *x = s->who[i];
-        if (x->ended) continue;
-        if (failed) end_group(e, x->group, RL_FAILED, rl_error());
-        else if (x->group->cancelled) end_sample(e, x, RL_CANCELLED);
-        else take_token(e, x, s->label[i], output(e->replay, 0)[i], output(e->replay, 1)[i]);
-    }
+    if (failed) blame(e);
+    for (int i = 0; !failed && i < s->nanswers; i++)
+        take_token(e, s->who[i], s->label[i], output(e->replay, 0)[i], output(e->replay, 1)[i]);
 }
 
 /* After an update nothing that was cached is true: groups in flight are computed again from their tokens. */
-static void drop_cached(rl_engine *e) {
-    for (rl_group *g = e->groups; g; g = g->next) {
-        if (!g->cached || !g->left) continue;
-        rl_rows_release(&g->rows, e->pages);
-        g->cached = false;
-        for (int k = 0; k < g->ask.samples; k++) {
-            rl_rows_release(&g->samples[k].rows, e->pages);
-            g->samples[k].done = 0;
-        }
-    }
+static void drop_all(rl_engine *e) {
+    for (rl_group *g = e->groups; g; g = g->next)
+        if (g->left) drop_cached(e, g);
 }
 
 static void end_cancelled(rl_engine *e) {
@@ -89,16 +99,18 @@ static void *work(void *arg) {
     int seen = e->version;
     pthread_mutex_lock(&e->lock);
     while (!e->quit) {
-        pthread_mutex_unlock(&e->lock);
-        pthread_mutex_lock(&e->weights);                    /* the gate: first weights, then lock */
-        pthread_mutex_lock(&e->lock);
         end_cancelled(e);
-        if (seen != e->version) drop_cached(e), seen = e->version;
-        rl_engine_plan(e);
-        const bool idle = e->step.rows == 0;
-        if (!idle) run_step(e);
-        pthread_mutex_unlock(&e->weights);
-        if (idle && !e->quit) pthread_cond_wait(&e->wake, &e->lock);
+        if (seen != e->version && !e->stale) drop_all(e);
+        seen = e->version;
+        if (!e->held) rl_engine_plan(e);
+        if (e->held || !e->step.rows) {
+            pthread_cond_wait(&e->wake, &e->lock);
+            continue;
+        }
+        e->stepping = true;
+        run_step(e);
+        e->stepping = false;
+        pthread_cond_broadcast(&e->gate);
     }
     pthread_mutex_unlock(&e->lock);
     return NULL;
@@ -106,17 +118,40 @@ static void *work(void *arg) {
 
 /* ---- the face ---- */
 
+/* Rows of the matrix that the head multiplies by. */
+static int vocabulary(const rl_tape *t) {
+    for (int i = 0; i < t->nnodes; i++)
+        if (t->nodes[i].op == &rl_op_logprob) return (int)t->nodes[i].in[1]->dim[0];
+    return 0;
+}
+
+static void make_locks(rl_engine *e) {
+    pthread_condattr_t forward;
+    pthread_condattr_init(&forward);
+    pthread_condattr_setclock(&forward, CLOCK_MONOTONIC);
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->news, &forward), pthread_cond_init(&e->wake, NULL), pthread_cond_init(&e->gate, NULL);
+    pthread_condattr_destroy(&forward);
+}
+
 rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens, const unsigned char *banned, int vocab) {
+    if (slots < 1 || at_once < 1 || tokens < 1)
+        return rl_fail("engine: expected slots, samples at once and tokens of a step, got %d, %d, %d", slots, at_once, tokens);
     rl_replay *replay = rl_replay_new(tape, "logp entropy", 0, 0, dtype);
     if (!replay) return NULL;
     rl_engine *e = calloc(1, sizeof *e);
-    *e = (rl_engine){ .replay = replay, .at_once = at_once, .prompt_rows = tokens };
+    *e = (rl_engine){ .replay = replay, .at_once = at_once, .prompt_rows = tokens, .vocab = vocabulary(tape), .quit = true };
     e->finished_end = &e->finished;
     e->step.media = rl_media_pack_new();
-    pthread_mutex_init(&e->lock, NULL), pthread_mutex_init(&e->weights, NULL);
-    pthread_cond_init(&e->news, NULL), pthread_cond_init(&e->wake, NULL);
+    make_locks(e);
+    if (banned && vocab != e->vocab) {
+        rl_fail("engine: banned: expected %d, the rows of the head, got %d", e->vocab, vocab);
+        rl_engine_free(e);
+        return NULL;
+    }
     if (banned) e->banned = memcpy(malloc((size_t)vocab), banned, (size_t)vocab);
     e->pages = rl_pages_new(tape, dtype, slots);
+    if (e->pages) e->quit = false;
     if (!e->pages || pthread_create(&e->thread, NULL, work, e)) {
         if (e->pages) rl_fail("engine: expected to start a thread: %s", strerror(errno));
         e->quit = true;
@@ -129,10 +164,11 @@ rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int t
 static void free_group(rl_group *g) {
     for (int k = 0; k < g->ask.samples; k++) {
         rl_sample *x = &g->samples[k];
-        free(x->tokens), free(x->logp), free(x->entropy), free(x->rows.page);
+        free(x->tokens), free(x->versions), free(x->logp), free(x->entropy), free(x->rows.page);
     }
-    free(g->samples), free(g->prompt), free(g->positions), free(g->stop), free(g->rows.page);
-    free((char *)g->error), free(g);
+    const void *lists[] = { g->ask.prompt, g->ask.positions, g->ask.stop, g->ask.bias_id, g->ask.bias, g->error };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) free((void *)lists[i]);
+    free(g->samples), free(g->rows.page), free(g);
 }
 
 void rl_engine_free(rl_engine *e) {
@@ -159,7 +195,9 @@ static void *copy(const void *from, int n) { return from ? memcpy(malloc(4 * (si
 static rl_group *new_group(const rl_request *q) {
     rl_group *g = calloc(1, sizeof *g);
     g->ask = *q;
-    g->prompt = copy(q->prompt, q->n), g->positions = copy(q->positions, 3 * q->n), g->stop = copy(q->stop, q->nstop);
+    g->ask.prompt = copy(q->prompt, q->n), g->ask.positions = copy(q->positions, 3 * q->n);
+    g->ask.stop = copy(q->stop, q->nstop);
+    g->ask.bias_id = copy(q->bias_id, q->nbias), g->ask.bias = copy(q->bias, q->nbias);
     g->next_position = q->n;
     for (int i = 0, top = -1; q->positions && i < 3 * q->n; i++)
         if (q->positions[i] > top) g->next_position = (top = q->positions[i]) + 1;
@@ -168,14 +206,36 @@ static rl_group *new_group(const rl_request *q) {
     for (int k = 0; k < q->samples; k++) {
         const size_t bytes = 4 * (size_t)q->max_new;
         g->samples[k] = (rl_sample){ .group = g, .number = q->first_sample + k, .tokens = malloc(bytes),
-                                     .logp = malloc(bytes), .entropy = malloc(bytes) };
+                                     .versions = malloc(bytes), .logp = malloc(bytes), .entropy = malloc(bytes) };
     }
     return g;
+}
+
+static int check_ids(const rl_engine *e, const char *what, const int *ids, int n) {
+    for (int i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= e->vocab)
+            return rl_refuse("engine: request: %s %d: expected 0 to %d, got %d", what, i, e->vocab - 1, ids[i]);
+    return 0;
+}
+
+static int check_settings(const rl_request *q) {
+    if (!(q->temperature >= 0 && q->temperature < 1e6))
+        return rl_refuse("engine: request: temperature: expected 0 or more, got %g", q->temperature);
+    if (!(q->top_p > 0 && q->top_p <= 1)) return rl_refuse("engine: request: top_p: expected above 0 to 1, got %g", q->top_p);
+    if (!(q->min_p >= 0 && q->min_p <= 1)) return rl_refuse("engine: request: min_p: expected 0 to 1, got %g", q->min_p);
+    if (q->top_k < 0) return rl_refuse("engine: request: top_k: expected 0 or more, got %d", q->top_k);
+    if (!(q->seed >= 0 && q->seed < 9007199254740992.) || !(q->stream >= 0 && q->stream < 2147483648.) || q->first_sample < 0)
+        return rl_refuse("engine: request: expected a seed below 2^53 and a stream below 2^31, got %g, %g", q->seed, q->stream);
+    for (int i = 0; i < q->nbias; i++)
+        if (!(q->bias[i] - q->bias[i] == 0)) return rl_refuse("engine: request: bias %d: expected a finite number", i);
+    return 0;
 }
 
 static int check(const rl_engine *e, const rl_request *q) {
     if (q->n < 1 || q->samples < 1 || q->max_new < 1)
         return rl_refuse("engine: request: expected a prompt, samples and new tokens, got %d, %d, %d", q->n, q->samples, q->max_new);
+    if (check_settings(q) || check_ids(e, "prompt", q->prompt, q->n) || check_ids(e, "stop", q->stop, q->nstop) ||
+        check_ids(e, "bias_id", q->bias_id, q->nbias) || rl_media_check(q->media, q->n)) return -1;
     const int64_t need = (q->n + RL_PAGE - 1) / RL_PAGE + (int64_t)q->samples * ((q->max_new + RL_PAGE - 1) / RL_PAGE);
     if (need > rl_pages_total(e->pages))
         return rl_refuse("engine: request: expected at most %d slots of cache, %d samples of %d + %d tokens need %lld",
@@ -199,7 +259,7 @@ int rl_engine_submit(rl_engine *e, const rl_request *q) {
 const rl_result *rl_engine_next(rl_engine *e, double seconds) {
     if (!e) return NULL;
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     const double at = (double)until.tv_sec + 1e-9 * (double)until.tv_nsec + seconds;
     until = (struct timespec){ (time_t)at, (long)((at - (double)(time_t)at) * 1e9) };
     pthread_mutex_lock(&e->lock);
@@ -243,17 +303,28 @@ int rl_engine_cancel(rl_engine *e, int request) {
 
 int rl_engine_hold(rl_engine *e) {
     if (!e) return -1;
-    pthread_mutex_lock(&e->weights);
+    pthread_mutex_lock(&e->lock);
+    e->held++;
+    while (e->stepping) pthread_cond_wait(&e->gate, &e->lock);
+    pthread_mutex_unlock(&e->lock);
     return 0;
 }
 
 int rl_engine_go(rl_engine *e) {
     if (!e) return -1;
     pthread_mutex_lock(&e->lock);
-    e->version++;
+    const bool was_held = e->held > 0;
+    if (was_held) e->held--, e->version++;
     pthread_cond_broadcast(&e->wake);
     pthread_mutex_unlock(&e->lock);
-    pthread_mutex_unlock(&e->weights);
+    return was_held ? 0 : rl_refuse("engine: go: expected a hold before it");
+}
+
+int rl_engine_stale(rl_engine *e, int on) {
+    if (!e) return -1;
+    pthread_mutex_lock(&e->lock);
+    e->stale = on;
+    pthread_mutex_unlock(&e->lock);
     return 0;
 }
 
@@ -266,7 +337,7 @@ int rl_engine_version(rl_engine *e) {
 
 double rl_engine_count(rl_engine *e, int which) {
     pthread_mutex_lock(&e->lock);
-    const double n = e->count[which != 0];
+    const double n = e->count[which < 0 || which > 2 ? 0 : which];
     pthread_mutex_unlock(&e->lock);
     return n;
 }

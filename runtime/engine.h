@@ -10,7 +10,7 @@ typedef struct rl_sample {
     struct rl_group *group;
     int number, n, finish, version;
     bool ended, taken;
-    int32_t *tokens; float *logp, *entropy;
+    int32_t *tokens, *versions; float *logp, *entropy;
     rl_rows rows; int done;
     rl_result result;
     struct rl_sample *next;                         /* among the finished */
@@ -19,11 +19,11 @@ typedef struct rl_sample {
 /* A request: one prompt, computed once, and its samples. */
 typedef struct rl_group {
     int request, pages;                             /* pages: set aside for it */
-    rl_request ask;
-    int32_t *prompt, *positions, *stop;
+    rl_request ask;                                 /* its lists are copies */
     int next_position;                              /* of the first sampled token, the same on all axes */
-    rl_rows rows;
-    bool admitted, cached, cancelled;
+    rl_rows rows;                                   /* of the prompt, as far as it is cached */
+    bool admitted, in_step, cancelled;              /* in_step: has rows in the step that runs */
+    bool suspect;                                   /* was in a step that failed: runs alone until it gives a token */
     const char *error;
     rl_sample *samples; int left;                   /* left: not yet ended; the group goes when all are forgotten */
     int remembered;
@@ -41,20 +41,20 @@ typedef struct {
 struct rl_engine {
     pthread_t thread;
     pthread_mutex_t lock;                           /* of everything below */
-    pthread_cond_t wake, news;                      /* for the engine; for those that wait for samples */
-    pthread_mutex_t weights;                        /* held while a step reads them, or an update writes */
+    pthread_cond_t wake, news, gate;                /* for the engine; for those that wait for samples, for a step's end */
+    int held; bool stepping, stale;                 /* the gate: an update writes, a step reads the weights */
     rl_replay *replay;
     rl_pages *pages; int reserved;
     rl_group *groups;                               /* in order of their coming */
     rl_sample *finished, **finished_end;
     rl_plan_rows step;
     uint8_t *banned;
-    int at_once, prompt_rows, requests, version, pending;
-    double count[2];
+    int vocab, at_once, prompt_rows, requests, version, pending;
+    double count[3];
     bool quit;
 };
 
-/* Fills e->step with the next rows: prompts that were just admitted, then one row a running sample. */
+/* Fills e->step with the next rows: of prompts, then of running samples. */
 void rl_engine_plan(rl_engine *e);
 int rl_engine_bind_step(rl_engine *e);
 void rl_engine_free_step(rl_engine *e);

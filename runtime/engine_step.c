@@ -43,41 +43,42 @@ static void add_answer(rl_plan_rows *s, int row, rl_sample *who) {
     s->who[s->nanswers] = who;
     s->how[s->nanswers++] = (rl_sampling){ (float)ask->temperature, (float)ask->top_p, (float)ask->min_p, ask->top_k,
         (uint64_t)ask->seed * 0x9e3779b97f4a7c15u + (uint64_t)ask->stream,
-        (uint64_t)who->number << 32 | (uint64_t)who->n };
+        (uint64_t)who->number << 32 | (uint64_t)who->n, ask->bias_id, ask->bias, ask->nbias };
     s->first[s->nanswers] = s->nanswers;
 }
 
 static const rl_rows none;
 
-/* The prompt's rows; every sample that has no token yet is asked for its first at the last of them. */
-static void add_prompt(rl_engine *e, rl_group *g) {
+/* The next n rows of a prompt; at its last one every sample that has no token yet is asked for its first. */
+static void add_prompt(rl_engine *e, rl_group *g, int n) {
     rl_plan_rows *s = &e->step;
-    const int n = g->ask.n, row = s->rows;
+    const int from = g->rows.rows, row = s->rows, *positions = g->ask.positions;
     room_for_rows(s, n);
-    memcpy(s->ids + row, g->prompt, 4 * (size_t)n);
-    for (int i = 0; i < n; i++)
-        for (int a = 0; a < 3; a++) s->positions[3 * (row + i) + a] = g->positions ? g->positions[a * n + i] : i;
+    memcpy(s->ids + row, g->ask.prompt + from, 4 * (size_t)n);
+    for (int i = from; i < from + n; i++)
+        for (int a = 0; a < 3; a++) s->positions[3 * (row + i - from) + a] = positions ? positions[a * g->ask.n + i] : i;
     rl_rows_add(&g->rows, e->pages, n, s->slots + row);
     s->rows += n;
     add_run(s, row, n, &none, &g->rows);
-    rl_media_pack_add(s->media, g->ask.media, row);
-    for (int k = 0; k < g->ask.samples; k++)
+    rl_media_pack_add(s->media, g->ask.media, row, from, from + n);
+    for (int k = 0; from + n == g->ask.n && k < g->ask.samples; k++)
         if (!g->samples[k].ended && g->samples[k].n == 0) add_answer(s, row + n - 1, &g->samples[k]);
-    g->cached = true;
+    g->in_step = true;
     e->count[0] += n;
 }
 
-/* The tokens of a sample that are not cached yet: the last one, or all after the weights changed. */
-static void add_sample(rl_engine *e, rl_sample *x) {
+/* The next n tokens of a sample that are not cached yet. */
+static void add_sample(rl_engine *e, rl_sample *x, int n) {
     rl_plan_rows *s = &e->step;
-    const int n = x->n - x->done, row = s->rows;
+    const int row = s->rows;
     room_for_rows(s, n);
     memcpy(s->ids + row, x->tokens + x->done, 4 * (size_t)n);
     for (int i = 0; i < 3 * n; i++) s->positions[3 * row + i] = x->group->next_position + x->done + i / 3;
     rl_rows_add(&x->rows, e->pages, n, s->slots + row);
     s->rows += n, x->done += n;
     add_run(s, row, n, &x->group->rows, &x->rows);
-    add_answer(s, row + n - 1, x);
+    if (x->done == x->n) add_answer(s, row + n - 1, x);
+    x->group->in_step = true;
 }
 
 static int pages_for(int rows) { return (rows + RL_PAGE - 1) / RL_PAGE; }
@@ -92,25 +93,58 @@ static bool admit(rl_engine *e, rl_group *g, int running) {
     return true;
 }
 
-void rl_engine_plan(rl_engine *e) {
-    rl_plan_rows *s = &e->step;
-    int running = 0;
-    s->rows = s->nruns = s->nspans = s->nanswers = 0;
-    rl_media_pack_clear(s->media);
+/* How many of a prompt's rows go into a step with room for `left`.  One with pictures is cut only if it is longer
+ * than any step: each piece computes the tower again. */
+static int prompt_piece(const rl_engine *e, const rl_group *g, int left) {
+    const int rest = g->ask.n - g->rows.rows;
+    if (rest <= left) return rest;
+    return g->ask.media && rest <= e->prompt_rows ? 0 : left;
+}
+
+/* Prompts in the order of their coming (of one group alone where `only` is given) -> rows left in the step. */
+static int plan_prompts(rl_engine *e, const rl_group *only) {
+    int running = 0, left = e->prompt_rows;
     for (rl_group *g = e->groups; g; g = g->next)
         if (g->admitted) running += g->left;
     for (rl_group *g = e->groups; g; g = g->next) {
-        if (!g->left || g->cached) continue;
-        if (s->rows && s->rows + g->ask.n > e->prompt_rows) break;
+        if (!g->left || g->rows.rows == g->ask.n || (only && g != only)) continue;
         if (!g->admitted) {
             if (!admit(e, g, running)) break;                       /* first come, first served */
             running += g->left;
         }
-        add_prompt(e, g);
+        const int n = prompt_piece(e, g, left);
+        if (!n) break;
+        add_prompt(e, g, n);
+        left -= n;
     }
+    return left;
+}
+
+/* Samples below complete prompts: one row each, and more, as far as there is room, after the weights changed. */
+static void plan_samples(rl_engine *e, const rl_group *only, int left) {
+    int decoded = 0;
     for (rl_group *g = e->groups; g; g = g->next)
-        for (int k = 0; g->cached && k < g->ask.samples; k++)
-            if (!g->samples[k].ended && g->samples[k].n > g->samples[k].done) add_sample(e, &g->samples[k]);
+        for (int k = 0; g->rows.rows == g->ask.n && (!only || g == only) && k < g->ask.samples; k++) {
+            rl_sample *x = &g->samples[k];
+            int n = x->n - x->done;
+            if (x->ended || !n) continue;
+            if (decoded++ == e->at_once) return;
+            if (n > 1) left -= n = n < left ? n : left;
+            if (n) add_sample(e, x, n);
+        }
+}
+
+void rl_engine_plan(rl_engine *e) {
+    rl_plan_rows *s = &e->step;
+    s->rows = s->nruns = s->nspans = s->nanswers = 0;
+    rl_media_pack_clear(s->media);
+    const rl_group *suspect = NULL;
+    for (rl_group *g = e->groups; g; g = g->next) {
+        g->in_step = false;
+        if (!suspect && g->suspect && g->left) suspect = g;
+    }
+    plan_samples(e, suspect, plan_prompts(e, suspect));
+    if (s->rows > e->count[2]) e->count[2] = s->rows;
 }
 
 int rl_engine_bind_step(rl_engine *e) {

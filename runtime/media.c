@@ -92,21 +92,52 @@ static packed *input(rl_media_pack *p, const entry *e) {
     return x;
 }
 
-static void append(packed *x, const entry *e, int shift) {
+typedef struct { int shift, from, to; } window;     /* v in [from, to) -> v + shift, any other v -> -1 */
+
+static void append(packed *x, const entry *e, window w) {
     x->numbers = realloc(x->numbers, 4 * (size_t)(x->rows + e->rows) * (size_t)x->width + 1);
     int32_t *to = (int32_t *)x->numbers + (size_t)x->rows * (size_t)x->width;
     const int32_t *from = e->numbers;
     if (e->what != INTS) memcpy(to, from, 4 * (size_t)e->rows * (size_t)e->width);
     else for (int r = 0; r < e->rows; r++)
-        for (int a = 0; a < e->width; a++) to[r * e->width + a] = from[a * e->rows + r] + shift;
+        for (int a = 0; a < e->width; a++) {
+            const int32_t v = from[a * e->rows + r];
+            to[r * e->width + a] = v >= w.from && v < w.to ? v + w.shift : -1;
+        }
     x->rows += e->rows;
 }
 
-void rl_media_pack_add(rl_media_pack *p, const rl_media *m, int token) {
-    if (!m) return;
+static bool among_tokens(const entry *e) { return e->what == INTS && !strcmp(e->of, "tokens"); }
+
+/* Does a picture of m stand among tokens [from, to)? */
+static bool stands(const rl_media *m, int from, int to) {
     for (int i = 0; i < m->n; i++) {
         const entry *e = &m->entries[i];
-        append(input(p, e), e, !e->of[0] ? 0 : !strcmp(e->of, "tokens") ? token : *count(p, e->of));
+        for (int k = 0; among_tokens(e) && k < e->rows * e->width; k++)
+            if (((int32_t *)e->numbers)[k] >= from && ((int32_t *)e->numbers)[k] < to) return true;
+    }
+    return false;
+}
+
+int rl_media_check(const rl_media *m, int n) {
+    for (int i = 0; m && i < m->n; i++) {
+        const entry *e = &m->entries[i];
+        for (int k = 0; among_tokens(e) && k < e->rows * e->width; k++) {
+            const int at = ((int32_t *)e->numbers)[k];
+            if (at < 0 || at >= n) return rl_refuse("media: %s: expected rows of 0 to %d, got %d", e->input, n - 1, at);
+        }
+    }
+    return 0;
+}
+
+void rl_media_pack_add(rl_media_pack *p, const rl_media *m, int token, int from, int to) {
+    if (!m || !stands(m, from, to)) return;
+    for (int i = 0; i < m->n; i++) {
+        const entry *e = &m->entries[i];
+        window w = { 0, INT32_MIN, INT32_MAX };
+        if (among_tokens(e)) w = (window){ token - from, from, to };
+        else if (e->of[0]) w.shift = *count(p, e->of);
+        append(input(p, e), e, w);
     }
     for (int i = 0; i < m->n; i++) {                /* only now: indices point past what was there before m */
         const entry *e = &m->entries[i];
@@ -140,6 +171,14 @@ static const void *make_table(packed *x) {
     return &x->table;
 }
 
+/* An input has as many rows as its kind, a table's segments cover them. */
+static int check_rows(rl_media_pack *p, const packed *x) {
+    int rows = x->what == SEGMENTS ? 0 : x->rows;
+    for (int i = 0; x->what == SEGMENTS && i < x->rows; i++) rows += ((int32_t *)x->numbers)[i];
+    const int want = *count(p, x->kind);
+    return rows == want ? 0 : rl_refuse("media: %s: expected %d rows of %s, got %d", x->input, want, x->kind, rows);
+}
+
 int rl_media_pack_bind(rl_media_pack *p, rl_replay *r) {
     static const rl_table empty;
     for (int i = 0; i < r->tape->nnames; i++) {     /* tables need something to read even without rows */
@@ -155,6 +194,7 @@ int rl_media_pack_bind(rl_media_pack *p, rl_replay *r) {
     }
     for (int i = 0; i < p->n; i++) {
         packed *x = &p->inputs[i];
+        if (check_rows(p, x)) return -1;
         const void *numbers = x->what == SEGMENTS ? make_table(x) : x->what == INTS ? turn_axes(x) : x->numbers;
         if (rl_replay_bind(r, x->input, numbers)) return -1;
     }

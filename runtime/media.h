@@ -7,8 +7,10 @@ typedef struct rl_media_pack rl_media_pack;
 rl_media_pack *rl_media_pack_new(void);
 void rl_media_pack_free(rl_media_pack *p);
 void rl_media_pack_clear(rl_media_pack *p);
-/* token: first row of the segment that m belongs to. */
-void rl_media_pack_add(rl_media_pack *p, const rl_media *m, int token);
+/* The pictures of tokens [from, to) of m's prompt, which lie at row token; what stands elsewhere is left out. */
+void rl_media_pack_add(rl_media_pack *p, const rl_media *m, int token, int from, int to);
+/* Refuses pictures that would stand outside a prompt of n tokens. */
+int rl_media_check(const rl_media *m, int n);
 /* Binds every media input of the tape; those that nothing was added to get no rows. */
 int rl_media_pack_bind(rl_media_pack *p, rl_replay *r);
 

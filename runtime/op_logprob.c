@@ -13,7 +13,7 @@ int64_t rl_logprob_rows(int64_t vocab) {
 static const void *weights(const rl_node *n) { return n->t == RL_BF16 ? (void *)n->in[1]->half : n->in[1]->data; }
 
 /* Labels for rows [r, r + rows): one a row, drawn from its logits. */
-static void draw(const rl_node *n, rl_part p, const rl_pairs *q, int64_t r, int64_t rows, const float *logits) {
+static void draw(const rl_node *n, rl_part p, const rl_pairs *q, int64_t r, int64_t rows, float *logits) {
     rl_k->sample(p, q->label + r, logits, q->banned, q->how + r, rows, n->in[1]->dim[0]);
     rl_pool_meet(p);
 }

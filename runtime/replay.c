@@ -114,21 +114,47 @@ static void walk(void *arg, rl_part p) {
     }
 }
 
-static int run(rl_replay *r, int from, int to) {
+static int check_bound(const rl_replay *r) {
     for (int i = 0; i < r->tape->nnames; i++) {
         const rl_tensor *x = r->tape->names[i].value;
         if (x->name && !r->value[0][x->id].data && rl_numel(&r->value[0][x->id]) > 0)
             return rl_refuse("replay: input '%s' is not bound", x->name);
     }
+    return 0;
+}
+
+static int run(rl_replay *r, int from, int to) {
     walk_arg a = { r, from, to };
     rl_pool_run(walk, &a);
+    return 0;
+}
+
+static int check_range(const char *what, const int32_t *ids, int64_t n, int64_t vocab) {
+    for (int64_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= vocab)
+            return rl_refuse("replay: %s %lld: expected 0 to %lld, got %d", what, (long long)i, (long long)vocab - 1, ids[i]);
+    return 0;
+}
+
+/* Ids and labels index the vocabulary: they come from outside, and are looked at before anything runs. */
+static int check_ids(const rl_replay *r) {
+    for (int s = 0; s < r->nforward; s++) {
+        const rl_node *n = &r->steps[s].node;
+        const int64_t vocab = n->in[1] ? n->in[1]->dim[0] : 0;
+        if (r->steps[s].skip) continue;
+        if (n->op == &rl_op_embedding && n->in[0]->data && check_range("id", n->in[0]->data, rl_numel(n->in[0]), vocab)) return -1;
+        const rl_pairs *q = n->op == &rl_op_logprob ? n->in[2]->data : NULL;
+        if (q && !q->how && check_range("label", q->label, rl_numel(n->out[0]), vocab)) return -1;
+    }
     return 0;
 }
 
 int rl_replay_forward(rl_replay *r) {
     if (!r || lay_out(r)) return -1;
     for (int i = 0; i < r->nasked; i++) r->asked[i].live = NULL;
+    if (check_bound(r)) return -1;
     prepare_steps(r);
+    if (check_ids(r)) return -1;
     return run(r, 0, r->nforward);
 }
 

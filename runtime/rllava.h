@@ -346,8 +346,8 @@ int rl_batch_bind(rl_batch *b, rl_replay *r, double temperature);
 /* Continuous batching over a paged cache of keys and values; a prompt is computed once for its samples.  Tokens
  * are drawn by Philox with key seed and counter (stream, sample, position), whatever else is in flight. */
 typedef struct rl_engine rl_engine;
-/* slots: rows of the cache; at_once: samples decoded together at most; tokens: prompt rows of one step.
- * banned [vocab] bytes or NULL: ids never sampled. */
+/* slots: rows of the cache; at_once: samples decoded together at most; tokens: other rows of one step at most
+ * (prompts, and what is computed again; longer ones go in pieces).  banned [vocab] bytes or NULL: ids never sampled. */
 rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens, const unsigned char *banned, int vocab);
 void rl_engine_free(rl_engine *e);
 
@@ -360,16 +360,19 @@ typedef struct {
     double seed, stream;                /* stream: which prompt of the run this is; below 2^31 */
     int first_sample;                   /* number of the first of the samples */
     const int *stop; int nstop;         /* ids that end a response */
+    const int *bias_id; const float *bias; int nbias;   /* added to the logits of ids when a token is drawn */
 } rl_request;
-/* -> the request's number; what it points to but the media is copied. */
+/* -> the request's number; what it points to but the media is copied.  Refuses ids outside the vocabulary, settings
+ * out of range, and what would not fit the cache. */
 int rl_engine_submit(rl_engine *e, const rl_request *request);
 
 enum { RL_STOPPED, RL_LENGTH, RL_FAILED, RL_CANCELLED };
 /* One finished sample: tokens and their log-probabilities and entropies [n]; finish: RL_STOPPED (by the last token),
- * RL_LENGTH, RL_FAILED (error tells why) or RL_CANCELLED; version: of the policy that began it. */
+ * RL_LENGTH, RL_FAILED (error tells why) or RL_CANCELLED; versions [n]: of the policy that drew each token; version:
+ * of the first. */
 typedef struct {
     int request, sample, n, finish, version;
-    const int *tokens; const float *logp, *entropy;
+    const int *tokens, *versions; const float *logp, *entropy;
     const char *error;
 } rl_result;
 /* The next finished sample, waiting up to seconds; NULL where none came. */
@@ -383,8 +386,10 @@ int rl_engine_cancel(rl_engine *e, int request);
  * cached of the old weights is computed again. */
 int rl_engine_hold(rl_engine *e);
 int rl_engine_go(rl_engine *e);
+/* on: what is cached outlives updates, and samples in flight go on from it. */
+int rl_engine_stale(rl_engine *e, int on);
 int rl_engine_version(rl_engine *e);
-/* Tokens computed since start: which 0: of prompts, 1: sampled. */
+/* Since start: which 0: prompt tokens computed, 1: tokens sampled, 2: rows of the largest step. */
 double rl_engine_count(rl_engine *e, int which);
 
 #pragma GCC visibility pop
