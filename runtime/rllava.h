@@ -83,6 +83,8 @@ double rl_zstd_decompress(void *out, double room, const void *data, double bytes
  * zero to text: it finds damage, it is no defence against forgery. */
 double rl_crc32c(const void *data, double bytes);
 void rl_hash(const void *data, double bytes, char *text);
+/* SHA-256: 64 hex digits and a zero to text. */
+void rl_sha256(const void *data, double bytes, char *text);
 
 /* Bytes of memory this process holds now, or has held at most. */
 double rl_memory_now(void);

@@ -61,6 +61,20 @@ function files.hash_text(s)
   return ffi.string(text)
 end
 
+--- SHA-256 of a file, or of a string: 64 hex digits.
+function files.sha256(path)
+  return mapped(path, function(map)
+    local text = ffi.new "char[65]"
+    C.rl_sha256(map.data, map.size, text)
+    return ffi.string(text)
+  end)
+end
+function files.sha256_text(s)
+  local text = ffi.new "char[65]"
+  C.rl_sha256(s, #s, text)
+  return ffi.string(text)
+end
+
 --- The names in a folder, sorted.
 function files.list(path)
   local text, names = check(C.rl_folder_list(path)), {}
