@@ -179,18 +179,18 @@ static int check_rows(rl_media_pack *p, const packed *x) {
     return rows == want ? 0 : rl_refuse("media: %s: expected %d rows of %s, got %d", x->input, want, x->kind, rows);
 }
 
+static bool is_text(const char *kind) { return !strcmp(kind, "tokens") || !strcmp(kind, "answers") || !strcmp(kind, "pairs"); }
+
 int rl_media_pack_bind(rl_media_pack *p, rl_replay *r) {
     static const rl_table empty;
-    for (int i = 0; i < r->tape->nnames; i++) {     /* tables need something to read even without rows */
-        const rl_tensor *x = r->tape->names[i].value;
-        const bool text = x->name && (!strcmp(x->name, "segments") || !strcmp(x->name, "pairs"));
-        if (x->name && x->dtype == RL_TABLE && !text && rl_replay_bind(r, x->name, &empty)) return -1;
-    }
     for (int i = 0; i < r->tape->nkinds; i++) {
-        static const char *const text[] = { "tokens", "answers", "pairs" };
-        bool own = true;
-        for (int k = 0; k < 3; k++) own &= strcmp(r->tape->kinds[i], text[k]) != 0;
-        if (own && rl_replay_rows(r, r->tape->kinds[i], *count(p, r->tape->kinds[i]))) return -1;
+        const char *kind = r->tape->kinds[i];
+        if (!is_text(kind) && rl_replay_rows(r, kind, *count(p, kind))) return -1;
+    }
+    for (int i = 0; i < r->tape->nnames; i++) {     /* nothing of an earlier batch stays bound */
+        const rl_tensor *x = r->tape->names[i].value;
+        if (!x->name || !strcmp(x->name, "segments") || is_text(r->tape->kinds[-x->dim[0] - 1])) continue;
+        if (rl_replay_bind(r, x->name, x->dtype == RL_TABLE ? &empty : NULL)) return -1;
     }
     for (int i = 0; i < p->n; i++) {
         packed *x = &p->inputs[i];

@@ -136,13 +136,19 @@ static int check_range(const char *what, const int32_t *ids, int64_t n, int64_t 
     return 0;
 }
 
-/* Ids and labels index the vocabulary: they come from outside, and are looked at before anything runs. */
-static int check_ids(const rl_replay *r) {
+/* Ids and labels index the vocabulary, and every row attends: they come from outside, and are looked at before
+ * anything runs. */
+static int check_inputs(const rl_replay *r) {
     for (int s = 0; s < r->nforward; s++) {
         const rl_node *n = &r->steps[s].node;
         const int64_t vocab = n->in[1] ? n->in[1]->dim[0] : 0;
         if (r->steps[s].skip) continue;
         if (n->op == &rl_op_embedding && n->in[0]->data && check_range("id", n->in[0]->data, rl_numel(n->in[0]), vocab)) return -1;
+        const rl_table *t = n->op == &rl_op_attention ? n->in[3]->data : NULL;
+        int64_t rows = 0;
+        for (int i = 0; t && i < t->nruns; i++) rows += t->runs[i].qn;
+        if (t && rows != n->in[0]->dim[0])
+            return rl_refuse("replay: %s: expected segments of %lld rows, got %lld", n->in[3]->name, (long long)n->in[0]->dim[0], (long long)rows);
         const rl_pairs *q = n->op == &rl_op_logprob ? n->in[2]->data : NULL;
         if (q && !q->how && check_range("label", q->label, rl_numel(n->out[0]), vocab)) return -1;
     }
@@ -154,7 +160,7 @@ int rl_replay_forward(rl_replay *r) {
     for (int i = 0; i < r->nasked; i++) r->asked[i].live = NULL;
     if (check_bound(r)) return -1;
     prepare_steps(r);
-    if (check_ids(r)) return -1;
+    if (check_inputs(r)) return -1;
     return run(r, 0, r->nforward);
 }
 

@@ -269,7 +269,7 @@ T.test("an error belongs to its request", function()
   local found = tiny.collect(e, 5)
   for _, x in ipairs(found[b]) do
     T.equal(x.finish, tonumber(C.RL_FAILED))
-    T.equal(x.error, "replay: input 'patch_positions' is not bound")
+    T.equal(x.error, "replay: input 'cell_order' is not bound")
   end
   T.equal(found[c][1].finish, tonumber(C.RL_LENGTH))
   agrees(p, good, found[a])
