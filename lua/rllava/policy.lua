@@ -2,15 +2,31 @@
 ---
 ---   local p = policy.new(config)                 fresh parameters;  policy.load "folder" reads them
 ---   p.model.params[name].tensor, p:zero_grad(), p:grad_norm()
+---   p.tokenizer, p.chat, p.processor             made from the folder's files when first touched
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local nn = require "rllava.nn"
 local hf_config = require "rllava.hf_config"
+local files = require "rllava.files"
 local C, check = rl.C, rl.check
 
 local policy = {}
 local Policy = {}
-Policy.__index = Policy
+
+-- What stands beside the weights, made when it is first touched; false where there is none.
+local beside = {
+  tokenizer = function(p) return require("rllava.tokenizer").load(p.path) end,
+  chat = function(p) return require("rllava.chat").load(p.path) end,
+  processor = function(p)
+    return p.config.vision_config and require("rllava.processor").load(p.path) or false
+  end,
+}
+function Policy.__index(p, name)
+  if Policy[name] or not beside[name] then return Policy[name] end
+  local made = rawget(p, "path") and beside[name](p) or false
+  rawset(p, name, made)
+  return made
+end
 
 -- model_type of config.json -> the file that records it.
 local families = { llama = "llama", qwen2 = "llama", qwen3 = "llama", qwen2_5_vl = "qwen2_5_vl" }
@@ -50,8 +66,20 @@ function Policy:init(seed, std)
   return self
 end
 
---- A folder as from the hub, a .safetensors beside its config.json, or a .gguf.
-function policy.load(path)
+--- Where a model's files lie: a path as it is, else a model of the house ("tiny-vl"), else a name of the hub.
+local function find(name)
+  if files.kind(name) then return name end
+  local own = not name:find "/" and require("rllava.house").folder("recipes/" .. name)
+  if own then return own end
+  if not name:find "^[%w._-]+/[%w._-]+$" then
+    rl.raise("model: expected a folder, a file, tiny-vl or a name of the hub (owner/name), found '%s'", name)
+  end
+  return require("rllava.hub").snapshot(name, { kind = "model" })
+end
+
+--- A folder as from the hub, a .gguf file, a model of the house, or a name of the hub.
+function policy.load(name)
+  local path = find(name)
   local weights = require("rllava.weights").open(path)
   if not weights.raw_config then rl.raise("%s: expected a config.json, found none", path) end
   local self = policy.new(weights.raw_config)
@@ -85,6 +113,19 @@ function Policy:grad_norm()
   local sum = 0
   for _, name in ipairs(self.model.names) do sum = sum + C.rl_param_grad_squares(self.model.params[name].tensor) end
   return math.sqrt(sum)
+end
+
+--- Ids that end a response: those of generation_config.json, config.json and the tokenizer.
+function Policy:stop_ids()
+  local ids, seen = {}, {}
+  local function add(v)
+    if type(v) == "table" then for _, id in ipairs(v) do add(id) end
+    elseif type(v) == "number" and not seen[v] then seen[v], ids[#ids + 1] = true, v end
+  end
+  add((self.generation_config or {}).eos_token_id)
+  add(self.config.eos_token_id or self.config.text_config.eos_token_id)
+  if #ids == 0 and self.chat then add(self.tokenizer:id(self.chat.eos_token or "")) end
+  return ids
 end
 
 --- How many numbers are trained.

@@ -1,5 +1,8 @@
---- A prompt as the runtime takes it: ids, positions, and what its pictures add.
----   { ids = int *, n, positions = int * (3 n) or nil, media = rl_media or nil, text, images }
+--- A prompt as batches and the engine take it: tokens, their positions, what its pictures add.
+---
+---   prompt.new(policy, ids, pictures)      ids: one placeholder a picture; pictures from processor:image
+---   prompt.of_row(policy, row, options)    a row of data through template, tokenizer and processor
+---   -> { ids = int *, n, positions = int *[3][n] or nil, media = rl_media or nil, images, text }
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 
@@ -16,8 +19,7 @@ local function expand(ids, id, images, merge)
     else
       k = k + 1
       local grid = images[k] and images[k].grid
-      if not grid then break end
-      for _ = 1, grid[1] * grid[2] * grid[3] / merge ^ 2 do out[#out + 1] = id end
+      for _ = 1, grid and grid[1] * grid[2] * grid[3] / merge ^ 2 or 0 do out[#out + 1] = id end
     end
   end
   if k ~= #images then
@@ -26,29 +28,64 @@ local function expand(ids, id, images, merge)
   return out
 end
 
---- ids: a list of tokens, one placeholder a picture; images: list of { patches = float *, rows, grid = {t, h, w} }.
+--- The patches of all pictures in one array, their grids, and the rows of their placeholders.
+local function gather(ids, id, images)
+  local media, rows, total, width = {}, {}, 0, images[1].width
+  for k, image in ipairs(images) do media[k], total = image.grid, total + image.rows end
+  for i, token in ipairs(ids) do if token == id then rows[#rows + 1] = i - 1 end end
+  local pixels, at = ffi.new("float[?]", total * width), 0
+  for _, image in ipairs(images) do
+    ffi.copy(pixels + at, image.patches, 4 * image.rows * width)
+    at = at + image.rows * width
+  end
+  return media, pixels, rows
+end
+
+local function add_pictures(self, policy, ids, images)
+  local config = policy.config
+  ids = expand(ids, config.image_token_id, images, config.vision_config.spatial_merge_size)
+  local media, pixels, rows = gather(ids, config.image_token_id, images)
+  local t, h, w = policy.family.positions(config, ids, media)
+  local n = #ids
+  self.positions = ffi.new("int[?]", 3 * n)
+  for i = 0, n - 1 do
+    self.positions[i], self.positions[n + i], self.positions[2 * n + i] = t[i + 1], h[i + 1], w[i + 1]
+  end
+  self.media = policy.family.media(config, media, pixels, rows)
+  return ids
+end
+
+--- ids: a list of tokens, one placeholder a picture; images: list of { patches = float *, rows, width,
+--- grid = {t, h, w} }.  Refuses a number of placeholders that is not that of the pictures.
 function prompt.new(policy, ids, images)
   local self = { images = images }
-  if images and #images > 0 then
-    local config = policy.config
-    ids = expand(ids, config.image_token_id, images, config.vision_config.spatial_merge_size)
-    local media, rows, total, width = {}, {}, 0, images[1].width
-    for k, image in ipairs(images) do media[k], total = image.grid, total + image.rows end
-    for i, token in ipairs(ids) do if token == config.image_token_id then rows[#rows + 1] = i - 1 end end
-    local pixels, at = ffi.new("float[?]", total * width), 0
-    for _, image in ipairs(images) do
-      ffi.copy(pixels + at, image.patches, 4 * image.rows * width)
-      at = at + image.rows * width
-    end
-    local t, h, w = policy.family.positions(config, ids, media)
-    local n = #ids
-    self.positions = ffi.new("int[?]", 3 * n)
-    for i = 0, n - 1 do
-      self.positions[i], self.positions[n + i], self.positions[2 * n + i] = t[i + 1], h[i + 1], w[i + 1]
-    end
-    self.media = policy.family.media(config, media, pixels, rows)
-  end
+  if images and #images > 0 then ids = add_pictures(self, policy, ids, images) end
   self.ids, self.n = ints(ids), #ids
+  return self
+end
+
+local function pictures(policy, row)
+  local out = {}
+  for i, source in ipairs(row.images or {}) do
+    if not policy.processor then
+      rl.raise("%s: pictures: expected none, %s reads no pictures", row.source or "row", policy.path)
+    end
+    local picture = source.rgb and source
+      or require("rllava.image").decode(source.bytes, source.path or row.source)
+    out[i] = policy.processor:image(picture)
+  end
+  return out
+end
+
+--- A row { prompt = text or messages, images } -> its prompt, with .text, what the template made of it.
+--- options: format_prompt, a compiled template around the prompt's text.
+function prompt.of_row(policy, row, options)
+  local chat = require "rllava.chat"
+  local images = pictures(policy, row)
+  local messages = chat.messages(row.prompt, #images, 0, options and options.format_prompt)
+  local text = policy.chat:render(messages, { add_generation_prompt = true })
+  local self = prompt.new(policy, policy.tokenizer:encode(text), images)
+  self.text = text
   return self
 end
 

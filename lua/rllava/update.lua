@@ -29,6 +29,7 @@ function Updater.new(policy, cfg)
   return self
 end
 
+--- Tokens of a response that are trained on.
 local function count(response)
   if not response.mask then return response.n end
   local n = 0
@@ -66,12 +67,14 @@ local function all_asked(n)
 end
 ffi.fill(ones, 1, 1)
 
---- Lays groups out as trees: the prompt, its responses below it.
-function Updater.pack(batch, groups)
+Updater.count = count
+
+--- Lays groups out as trees: the prompt, its responses below it.  even: 1 where products are in bf16.
+function Updater.pack(batch, groups, even)
   C.rl_batch_clear(batch)
   for _, g in ipairs(groups) do
     local p = g.prompt
-    local root = check(C.rl_batch_segment(batch, -1, p.ids, p.n, p.positions, nil, 0, 0))
+    local root = check(C.rl_batch_segment(batch, -1, p.ids, p.n, p.positions, nil, 0, even or 0))
     if p.media then check(C.rl_batch_media(batch, root, p.media)) end
     for _, r in ipairs(g.responses) do
       if r.n > 0 then

@@ -1,0 +1,105 @@
+--- The numbers of a step under the names that RLLaVA and verl give them.
+local metrics = {}
+
+--- { mean, max, min } of a list under name/...
+local function spread(out, name, list)
+  local sum, max, min = 0, -math.huge, math.huge
+  for _, v in ipairs(list) do sum, max, min = sum + v, math.max(max, v), math.min(min, v) end
+  if #list == 0 then return end
+  out[name .. "/mean"], out[name .. "/max"], out[name .. "/min"] = sum / #list, max, min
+end
+
+local function pluck(list, f)
+  local out = {}
+  for _, x in ipairs(list) do out[#out + 1] = f(x) end
+  return out
+end
+
+local function share(list, test)
+  local n = 0
+  for _, x in ipairs(list) do if test(x) then n = n + 1 end end
+  return #list > 0 and n / #list or 0
+end
+
+local function mean_std(list)
+  local sum, squares = 0, 0
+  for _, v in ipairs(list) do sum = sum + v end
+  local mean = sum / math.max(1, #list)
+  for _, v in ipairs(list) do squares = squares + (v - mean) ^ 2 end
+  return mean, math.sqrt(squares / math.max(1, #list - 1))
+end
+
+--- reward/<part> (mean) and reward/<part>/std of what the reward named.
+local function parts(out, responses)
+  local lists, names = {}, {}
+  for _, r in ipairs(responses) do
+    for name, v in require("rllava").sorted(r.result.parts or {}) do
+      if not lists[name] then lists[name], names[#names + 1] = {}, name end
+      table.insert(lists[name], v)
+    end
+  end
+  for _, name in ipairs(names) do out["reward/" .. name], out["reward/" .. name .. "/std"] = mean_std(lists[name]) end
+end
+
+--- Groups whose responses all have the same score teach nothing; why: all right, all wrong, or alike.
+local function groups(out, batch)
+  local flat, high, low, n = 0, 0, 0, 0
+  for _, g in ipairs(batch.groups) do
+    local first, same = g.responses[1] and g.responses[1].result.overall, true
+    for _, r in ipairs(g.responses) do same = same and r.result.overall == first end
+    n = n + 1
+    if same and first then
+      flat = flat + 1
+      if first >= 1 then high = high + 1 elseif first <= 0 then low = low + 1 end
+    end
+  end
+  out["group/no_spread"], out["group/all_right"], out["group/all_wrong"] = flat / n, high / n, low / n
+end
+
+--- timing_s/<part> and tokens a second.
+local function times(out, batch, clock)
+  for name, seconds in pairs(clock.laps) do out["timing_s/" .. name] = seconds end
+  local tokens = 0
+  for _, g in ipairs(batch.groups) do tokens = tokens + g.prompt.n end
+  for _, n in ipairs(batch.lengths) do tokens = tokens + n end
+  out["timing_s/step"], out["perf/total_num_tokens"] = clock:total(), tokens
+  out["perf/throughput"] = tokens / math.max(1e-9, clock:total())
+end
+
+--- What was sampled and scored; clock (or nil): a stopwatch of the step.
+function metrics.of_batch(batch, clock)
+  local out, rs = {}, batch.responses
+  spread(out, "response_length", batch.lengths)
+  out["response_length/clip_ratio"] = share(rs, function(r) return r.finish == "length" end)
+  spread(out, "prompt_length", pluck(batch.groups, function(g) return g.prompt.n end))
+  if batch.scores then
+    spread(out, "critic/score", batch.scores)
+    spread(out, "critic/rewards", batch.scores)
+    out["reward/overall"] = out["critic/score/mean"]
+    out["reward/failed"] = batch.failed
+    parts(out, rs)
+    groups(out, batch)
+  end
+  if batch.advantage then spread(out, "critic/advantages", batch.advantage) end
+  out["actor/reward_kl_penalty"], out["actor/reward_kl_penalty_coeff"] = batch.kl, batch.kl_coef
+  local sum, n = 0, 0
+  for _, r in ipairs(rs) do for _, h in ipairs(r.entropy or {}) do sum, n = sum + h, n + 1 end end
+  if n > 0 then out["actor/entropy"] = sum / n end
+  if clock then times(out, batch, clock) end
+  return out
+end
+
+--- val/reward_score, val/<part>_reward and lengths of validated responses; suffix sets other decodings and sets apart.
+function metrics.of_validation(batch, suffix)
+  local out, all = {}, metrics.of_batch(batch)
+  out["val/reward_score" .. suffix] = all["reward/overall"]
+  for name, v in pairs(all) do
+    local part = name:match "^reward/([^/]+)$"
+    if part and part ~= "overall" and part ~= "failed" then out["val/" .. part .. "_reward" .. suffix] = v end
+    local length = name:match "^response_length/(.+)$"
+    if length then out["val_response_length/" .. length .. suffix] = v end
+  end
+  return out
+end
+
+return metrics

@@ -1,0 +1,129 @@
+--- Rollout: prompts in, finished responses out; a face of the engine, which has its own thread.
+---
+---   local r = rollout.new(policy, { at_once = 64, max_prompt = 64, max_new = 56, n = 8 })
+---   r:submit(prompt, { n = 8, seed = 1, stream = 3 })     -> the request's number
+---   r:next(seconds)                                       -> a finished response, or nil
+---   r:update(function() ... end)                          weights change inside
+local ffi = require "ffi"
+local rl = require "rllava.ffi"
+local C, check = rl.C, rl.check
+
+local Rollout = {}
+Rollout.__index = Rollout
+
+local finishes = { [0] = "stop", "length", "failed", "cancelled" }
+
+--- Ids that are never sampled: placeholders of pictures, and rows that no token of the tokenizer has.
+local function banned_ids(policy)
+  local vocab = policy.config.text_config.vocab_size
+  local banned = ffi.new("unsigned char[?]", vocab)
+  for _, id in ipairs { policy.config.image_token_id or -1, policy.config.video_token_id or -1 } do
+    if id >= 0 then banned[id] = 1 end
+  end
+  for id = policy.tokenizer and policy.tokenizer.size or vocab, vocab - 1 do banned[id] = 1 end
+  return banned, vocab
+end
+
+--- options: at_once samples decoded together; max_prompt, max_new tokens; n samples a prompt, as a
+--- rule; dtype.  The cache has room for so many at their longest.
+function Rollout.new(policy, options)
+  local self = setmetatable({ policy = policy, options = options, waiting = {} }, Rollout)
+  local at_once, n = options.at_once or 64, options.n or 1
+  local page = function(rows) return math.ceil(rows / 16) * 16 end
+  local slots = math.ceil(at_once / n) * page(options.max_prompt) + at_once * page(options.max_new)
+  local banned, vocab = banned_ids(policy)
+  self.engine = check(C.rl_engine_new(policy.model.tape, options.dtype or C.RL_FLOAT, slots, at_once,
+    options.prompt_rows or 2048, banned, vocab))
+  self.stop = policy:stop_ids()
+  return self
+end
+
+local function ints(list) return ffi.new("int[?]", math.max(1, #list), list) end
+
+--- Queues n samples of a prompt.  how: n, max_new, temperature, top_p, top_k, min_p, seed, stream (which
+--- prompt of the run: below 2^31), first_sample, stop (texts that end a response).
+function Rollout:submit(prompt, how)
+  local stop = ints(self.stop)
+  local q = ffi.new("rl_request", {
+    prompt = prompt.ids, positions = prompt.positions, n = prompt.n, samples = how.n or 1,
+    max_new = how.max_new or self.options.max_new, media = prompt.media,
+    temperature = how.temperature or 1, top_p = how.top_p or 1, min_p = how.min_p or 0,
+    top_k = math.max(0, how.top_k or 0), seed = how.seed or 0, stream = how.stream or 0,
+    first_sample = how.first_sample or 0, stop = stop, nstop = #self.stop })
+  local number = check(C.rl_engine_submit(self.engine, q))
+  self.waiting[number] = { prompt = prompt, left = q.samples, stop = how.stop }
+  return number
+end
+
+--- The first place where a stop text ends: how many tokens lie before it, or nil.
+local function stopped_at(policy, ids, n, stop)
+  local stream, text = policy.tokenizer:stream(false), ""
+  for i = 0, n - 1 do
+    text = text .. stream:put(ids[i])
+    for _, s in ipairs(stop) do if text:find(s, 1, true) then return i + 1 end end
+  end
+end
+
+--- A finished sample as it leaves the engine: what comes after a stop text is dropped, which changes
+--- nothing before it, since a token depends only on those to its left.
+local function response(self, result, asked)
+  local n, finish = result.n, finishes[result.finish]
+  local cut = asked.stop and #asked.stop > 0 and stopped_at(self.policy, result.tokens, n, asked.stop)
+  if cut then n, finish = cut, "stop" end
+  local r = { request = result.request, sample = result.sample, n = n, finish = finish,
+    version = result.version, ids = ffi.new("int[?]", math.max(1, n)), tokens = {}, entropy = {},
+    error = result.error ~= nil and ffi.string(result.error) or nil }
+  ffi.copy(r.ids, result.tokens, 4 * n)
+  local logp = {}
+  for i = 1, n do logp[i], r.entropy[i] = result.logp[i - 1], result.entropy[i - 1] end
+  r.tokens.old_logp = logp
+  if self.policy.tokenizer then r.text = self.policy.tokenizer:decode_ints(r.ids, n, true) end
+  return r
+end
+
+--- The next finished response { request, sample, ids (int *), n, text, finish = "stop", "length", "failed" or
+--- "cancelled", error, version, tokens = { old_logp = [n] }, entropy = [n] }; nil where none came in time.
+function Rollout:next(seconds)
+  local result = C.rl_engine_next(self.engine, seconds or 3600)
+  if result == nil then return nil end
+  local asked = self.waiting[result.request]
+  local r = response(self, result, asked)
+  asked.left = asked.left - 1
+  if asked.left == 0 then self.waiting[result.request] = nil end
+  C.rl_engine_forget(self.engine, result)
+  return r
+end
+
+--- Responses that have not come yet.
+function Rollout:pending() return C.rl_engine_pending(self.engine) end
+
+--- Everything submitted, as { [request] = { response by sample } }; each(response) is called as they come.
+function Rollout:drain(each)
+  local groups = {}
+  for number in pairs(self.waiting) do groups[number] = {} end
+  while next(self.waiting) do
+    local r = self:next(60)
+    if r then
+      if r.error then rl.raise("rollout: %s", r.error) end
+      table.insert(groups[r.request], r)
+      if each then each(r) end
+    end
+  end
+  for _, g in pairs(groups) do table.sort(g, function(a, b) return a.sample < b.sample end) end
+  return groups
+end
+
+--- Runs body while no step of the engine reads the weights; what was cached of them is dropped after.
+function Rollout:update(body)
+  check(C.rl_engine_hold(self.engine))
+  local ok, message = pcall(body)
+  check(C.rl_engine_go(self.engine))
+  if not ok then error(message, 0) end
+end
+
+function Rollout:close()
+  if self.engine then C.rl_engine_free(self.engine) end
+  self.engine = nil
+end
+
+return Rollout

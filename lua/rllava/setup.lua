@@ -1,0 +1,104 @@
+--- What a training run needs, opened from its config: policy, data, rewards, engine, optimizer, run folder.
+local rl = require "rllava.ffi"
+local data = require "rllava.data"
+local policy = require "rllava.policy"
+local C = rl.C
+
+local setup = {}
+
+--- ---- pieces ----
+
+--- An algorithm by name, or as the table that a recipe gives.
+function setup.algorithm(cfg)
+  if type(cfg.algorithm) == "table" then return cfg.algorithm end
+  return require("rllava.algo." .. cfg.algorithm)
+end
+
+local function data_options(cfg)
+  local d = cfg.data
+  return { image_dir = d.image_dir, prompt_key = d.prompt_key, answer_key = d.answer_key, image_key = d.image_key,
+    video_key = d.video_key, folder = cfg.recipe_folder, on_bad = d.on_bad == "skip" and "drop" or "error" }
+end
+
+--- The sets of validation: data.val, whose metrics have plain names, and each of data.val_apart, whose
+--- metrics end in its split's name.
+local function val_sets(cfg)
+  local sets, options = {}, data_options(cfg)
+  options.image_dir = cfg.data.val_image_dir or options.image_dir
+  local function add(spec, suffix)
+    local rows = data.open(spec, options)
+    local n = cfg.data.val_rows > 0 and math.min(cfg.data.val_rows, rows.n) or rows.n
+    sets[#sets + 1] = { suffix = suffix, rows = { n = n, get = function(_, i) return rows:get(i) end } }
+  end
+  if cfg.data.val then add(cfg.data.val, "") end
+  for _, spec in ipairs(cfg.data.val_apart or {}) do add(spec, "/" .. (spec:match "@([%w_-]+)$" or spec)) end
+  return sets
+end
+
+--- Decodings of validation: rollout.val, and, with rollout.val_sampled, one response as training samples.
+local function val_ways(cfg)
+  local function way(suffix, from)
+    return { suffix = suffix, n = from.n, temperature = from.temperature, top_p = from.top_p, top_k = from.top_k,
+      min_p = from.min_p, max_new = from.max_new_tokens or cfg.rollout.max_new_tokens, stop = cfg.rollout.stop }
+  end
+  local ways = { way("", cfg.rollout.val) }
+  if cfg.rollout.val_sampled then
+    ways[2] = way("/sampled", cfg.rollout)
+    ways[2].n = 1
+  end
+  return ways
+end
+
+local function dtype(cfg) return cfg.trainer.dtype == "bf16" and C.RL_HALF or C.RL_FLOAT end
+
+local function updater(self, cfg)
+  local o = cfg.optim
+  return require("rllava.update").new(self.policy, {
+    optim = { betas = o.betas, eps = o.eps, weight_decay = o.weight_decay, decay_matrices_only = o.decay_matrices_only },
+    max_grad_norm = o.max_grad_norm, skip_grad_norm = o.skip_grad_norm, micro_tokens = cfg.trainer.micro_tokens,
+    recompute = cfg.trainer.recompute, dtype = dtype(cfg), temperature = cfg.rollout.temperature > 0 and cfg.rollout.temperature or 1 })
+end
+
+local function rollout(self, cfg)
+  return require("rllava.rollout").new(self.policy, { n = cfg.rollout.n, at_once = cfg.rollout.at_once,
+    max_prompt = cfg.data.max_prompt_length, max_new = math.max(cfg.rollout.max_new_tokens, cfg.rollout.val.max_new_tokens or 0),
+    dtype = dtype(cfg) })
+end
+
+--- What the algorithm and the config ask of the run: { ref_logp, value, greedy = true }.
+local function needs(algorithm, cfg)
+  local asked = { ref_logp = cfg.loss.use_kl_loss or cfg.loss.use_kl_in_reward }
+  for _, need in ipairs(algorithm.needs or {}) do asked[need] = true end
+  return asked
+end
+
+local function format_prompt(cfg)
+  local path = cfg.data.format_prompt
+  if not path then return nil end
+  return require("rllava.jinja").compile(require("rllava.recipe").read(path, cfg), path)
+end
+
+--- ---- the whole ----
+
+--- cfg -> a table with policy, algorithm, data, val_sets, val_ways, prompt_options, rollout, updater,
+--- reference (or nil), rewards (or nil), schedule, seed.
+function setup.open(cfg)
+  if cfg.trainer.threads then C.rl_threads(cfg.trainer.threads) end
+  local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = setup.algorithm(cfg) }
+  self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed })
+  self.prompt_options = { format_prompt = format_prompt(cfg), min_pixels = cfg.data.min_pixels, max_pixels = cfg.data.max_pixels }
+  self.data = data.open(cfg.data.train, data_options(cfg))
+  self.val_sets, self.val_ways = val_sets(cfg), val_ways(cfg)
+  self.needs = needs(self.algorithm, cfg)
+  if self.needs.ref_logp then
+    self.reference = require("rllava.reference").new(self.policy:clone(), cfg.trainer.micro_tokens,
+      cfg.rollout.temperature, dtype(cfg))
+  end
+  self.updater, self.rollout = updater(self, cfg), rollout(self, cfg)
+  self.schedule = require("rllava.schedule").of(cfg.optim)
+  self.kl_controller = require("rllava.kl").controller(cfg.loss.kl_ctrl)
+  if cfg.reward then self.rewards = require("rllava.reward").open(cfg.reward, cfg) end
+  return self
+end
+
+return setup

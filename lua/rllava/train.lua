@@ -1,0 +1,211 @@
+--- Training: the loop of every recipe in four movements - sampling, scoring, advantage, update.
+---
+---   train.run(cfg)          cfg as rllava.recipe resolves it
+---   train.open(cfg)         the same without starting: trainer:step(n) runs one step by hand
+local rl = require "rllava.ffi"
+local Batch = require "rllava.batch"
+local feed = require "rllava.feed"
+local metrics = require "rllava.metrics"
+local setup = require "rllava.setup"
+local stopwatch = require "rllava.stopwatch"
+local validate = require "rllava.validate"
+
+local Trainer = {}
+Trainer.__index = Trainer
+
+--- Everything a run needs, opened from its config, and resumed where its folder has a checkpoint.
+function Trainer.open(cfg)
+  local self = setmetatable(setup.open(cfg), Trainer)
+  self.step_done, self.clock = 0, stopwatch.new()
+  self.feed = feed.new(self)
+  self.last = cfg.trainer.max_steps
+    or math.floor(self.data.n * cfg.trainer.total_epochs / cfg.data.prompts_per_step)
+  return self
+end
+
+--- ---- the four movements ----
+
+--- One step -> its metrics, its batch.
+function Trainer:step(step)
+  self.clock:start()
+  local batch = self:enough()                         -- groups of n responses, scored
+  self:advantages(batch)                              -- [tokens]
+  self.clock:lap "adv"
+  local found = self:update(batch, step)              -- logp, loss, backward, AdamW
+  self.clock:lap "update_actor"
+  for name, value in pairs(metrics.of_batch(batch, self.clock)) do found[name] = value end
+  self.step_done = step
+  return found, batch
+end
+
+--- Samples and scores until enough groups are there.  loss.online_filtering asks for groups whose mean of
+--- filter_key lies strictly between filter_low and filter_high.  arXiv:2503.14476, section 3.2
+function Trainer:enough()
+  local want, cfg, groups = self.cfg.data.prompts_per_step, self.cfg.loss, {}
+  for round = 1, math.huge do
+    local batch = self:sample(want)
+    self.clock:lap "gen"
+    self:score(batch)
+    self.clock:lap "reward"
+    if not cfg.online_filtering then return batch end
+    for _, g in ipairs(batch:between(cfg.filter_key, cfg.filter_low, cfg.filter_high)) do
+      if #groups < want then groups[#groups + 1] = g end
+    end
+    if #groups == want then break end
+    if cfg.filter_rounds > 0 and round >= cfg.filter_rounds then
+      rl.raise("loss.online_filtering: expected %d groups with %s between %g and %g in %d rounds, got %d", want,
+        cfg.filter_key, cfg.filter_low, cfg.filter_high, round, #groups)
+    end
+  end
+  local batch = Batch.new(groups)
+  batch:score()
+  return batch
+end
+
+--- Sampling: n responses to each of the next count prompts.  Rewards are handed out as responses come, so
+--- they are computed beside generation.
+function Trainer:sample(count)
+  if self.algorithm.supervised then return Batch.new(self.feed:demonstrations(count)) end
+  local groups, of = self.feed:groups(count), {}
+  for _, g in ipairs(groups) do of[self.rollout:submit(g.prompt, self:how(g))] = { g = g, to = "responses" } end
+  if self.needs.greedy then
+    for _, g in ipairs(groups) do
+      local how = self:how(g)
+      how.n, how.temperature = 1, 0
+      of[self.rollout:submit(g.prompt, how)] = { g = g, to = "greedy" }
+    end
+  end
+  local done = self.rollout:drain(function(r) self:hand_out(r, of[r.request].g.row) end)
+  for number, asked in pairs(of) do asked.g[asked.to] = done[number] end
+  return Batch.new(groups)
+end
+
+--- How a group's responses are drawn: keyed by the run's seed and the prompt's number.
+function Trainer:how(group)
+  local r = self.cfg.rollout
+  return { n = r.n, temperature = r.temperature, top_p = r.top_p, top_k = r.top_k, min_p = r.min_p,
+    max_new = r.max_new_tokens, stop = r.stop, seed = self.seed, stream = group.number }
+end
+
+--- Gives a response to the rewards' workers.
+function Trainer:hand_out(r, row)
+  if self.rewards then self.rewards:submit(r, r.text, row.answer, row) end
+end
+
+--- Scoring: waits for what has not come back yet -> scores [responses].
+function Trainer:score(batch)
+  if self.algorithm.supervised then return end
+  self:collect(batch)
+  local cfg = self.cfg.loss
+  if cfg.overlong_buffer > 0 then
+    batch:punish_length(self.cfg.rollout.max_new_tokens, cfg.overlong_buffer, cfg.overlong_factor)
+  end
+  if cfg.mask_truncated then batch:mask_truncated() end
+end
+
+function Trainer:collect(batch)
+  if not self.rewards then rl.raise "reward: expected one in the recipe, found none" end
+  for r, result in pairs(self.rewards:finish()) do r.result = result end
+  batch:score(self.cfg.reward_options.on_error)
+end
+
+--- Advantages by the algorithm [tokens], after the KL penalty where it is part of the reward.
+function Trainer:advantages(batch)
+  if self.algorithm.supervised then return end
+  if self.reference then
+    self.reference:logp(batch.groups, "ref_logp")
+    self.clock:lap "ref"
+  end
+  if self.cfg.loss.use_kl_in_reward then batch:penalise_kl(self.cfg.loss.kl_penalty, self.kl_controller) end
+  batch.advantage = self.algorithm.advantage(batch, self.cfg.loss)
+  batch:assign("advantage", batch.advantage)
+end
+
+--- Optimizer steps on the batch's groups, in order; the engine waits meanwhile.
+function Trainer:update(batch, step)
+  local cfg, lr = self.cfg.trainer, self.schedule(step, self.last)
+  local parts, found = batch:parts(cfg.updates_per_step), {}
+  self.rollout:update(function()
+    for _ = 1, cfg.ppo_epochs do
+      for _, part in ipairs(parts) do
+        local m = self.updater:step(part, self.algorithm, self.cfg.loss, lr)
+        for name, value in pairs(m) do
+          local key = "actor/" .. name
+          found[key] = (found[key] or 0) + value / (#parts * cfg.ppo_epochs)
+        end
+      end
+    end
+  end)
+  found["actor/skipped"] = self.updater.skipped
+  return found
+end
+
+--- ---- a whole run ----
+
+--- What a checkpoint holds beside weights and moments.
+function Trainer:state()
+  return { step = self.step_done, consumed = self.feed.consumed, skipped = self.updater.skipped,
+    kl_coef = self.kl_controller.value, data_hash = self.data.hash }
+end
+
+--- Goes on from a state: the data must be those of the checkpoint.
+function Trainer:take_up(state)
+  if state.data_hash and self.data.hash and state.data_hash ~= self.data.hash then
+    rl.raise("resume: data.train: expected the rows of the checkpoint (hash %s), found others (%s)",
+      state.data_hash, self.data.hash)
+  end
+  self.step_done, self.feed.consumed, self.updater.skipped = state.step, state.consumed, state.skipped
+  self.kl_controller.value = state.kl_coef
+end
+
+--- Validates, logs -> does training go on?
+function Trainer:validate(step)
+  self.clock:start()
+  local found, shown = validate.all(self)
+  if not found then return true end
+  self.clock:lap "validation"
+  return self.run:validated(step, found, shown, self.clock)
+end
+
+--- What follows a step: its line and samples, validation, a checkpoint -> does training go on?
+function Trainer:after(step, found, batch)
+  local cfg, last, go_on = self.cfg.trainer, self.last, true
+  local function due(freq) return step == last or freq > 0 and step % freq == 0 end
+  self.run:trained(step, found, batch)
+  if due(cfg.val_freq) then go_on = self:validate(step) end
+  if due(cfg.save_freq) or not go_on then self.run:save(step, self.policy, self.updater.optimizer, self:state()) end
+  return go_on
+end
+
+--- All steps up to the last.
+function Trainer:train()
+  local cfg = self.cfg.trainer
+  self.run = require("rllava.run").open(self.cfg, self)
+  local state = self.run:resume(self.policy, self.updater.optimizer)
+  if state then self:take_up(state) end
+  if cfg.val_before_train and self.step_done == 0 then self:validate(0) end
+  if cfg.val_only then return self.run:close() end
+  for step = self.step_done + 1, self.last do
+    local found, batch = self:step(step)
+    if not self:after(step, found, batch) then break end
+  end
+  self.run:close()
+end
+
+function Trainer:close()
+  self.rollout:close()
+  if self.rewards then self.rewards:close() end
+end
+
+local train = { open = Trainer.open }
+
+--- Runs a recipe to its end -> exit status.
+function train.run(cfg)
+  local trainer = Trainer.open(cfg)
+  local ok, message = xpcall(function() trainer:train() end, function(m) return m end)
+  trainer:close()
+  if not ok then error(message, 0) end
+  return 0
+end
+
+return train
