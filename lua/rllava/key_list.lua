@@ -8,11 +8,13 @@ local function key(path, kind, default, doc, aliases)
 end
 
 key("model", "text", nil, "a Hugging Face folder, a hub name, or an embedded model", { "actor.model.model_path" })
+key("init_seed", "int>=0", nil, "fresh weights from this seed, instead of those in the model's folder")
 key("algorithm", "text|table", "grpo", "a name, a file, or { base, defaults, advantage, loss, needs }")
 key("reward", "text|list|function", nil, "a file, a function, or a list of { file, weight, option = ... }")
 
 key("data.train", "text|texts", nil, "training rows: name or path, @split behind, several with commas", { "data.train_files" })
 key("data.val", "text|texts", nil, "validation rows, the same way", { "data.val_files" })
+key("data.val_apart", "texts", nil, "more validation sets; the names of their metrics end in their split")
 key("data.val_rows", "int", -1, "validate on the first so many rows only; -1: all")
 key("data.format_prompt", "text", nil, "a Jinja template of one variable, content; null: the prompt as it is")
 key("data.prompts_per_step", "int>=1", 16, "prompts of one training step", { "data.train_batch_size" })
@@ -100,6 +102,8 @@ key("rollout.top_p", "number 0..1", 1, "sample from the fewest tokens of that pr
 key("rollout.top_k", "int>=-1", -1, "sample from so many tokens; -1 or 0: all")
 key("rollout.min_p", "number 0..1", 0, "leave out tokens below that share of the best one's probability")
 key("rollout.max_new_tokens", "int>=1", 512, "tokens of a response", { "data.max_response_length" })
+key("rollout.at_once", "int>=1", 64, "responses decoded together, at most")
+key("rollout.val_sampled", "bool", false, "validate a second time, sampling as in training (metrics end in /sampled)")
 key("rollout.stop", "texts", nil, "texts that end a response")
 key("rollout.seed", "int>=0", nil, "of the sampling; null: trainer.seed")
 for _, k in ipairs {
@@ -123,10 +127,12 @@ key("optim.skip_grad_norm", "number", 80, "an update with a larger norm is left 
 key("optim.warmup_steps", "int>=0", nil, "steps over which the learning rate rises; null: warmup_ratio",
   { "actor.optim.lr_warmup_steps" })
 key("optim.warmup_ratio", "number 0..1", 0, "the same as a share of all steps", { "actor.optim.lr_warmup_ratio" })
-key("optim.schedule", { "constant", "cosine", "linear" }, "constant", "of the learning rate after warm-up",
+key("optim.schedule", { "constant", "cosine", "linear", "wsd" }, "constant",
+  "of the learning rate after warm-up; wsd: constant, then linear over the last optim.decay_ratio",
   { "actor.optim.lr_scheduler_type", "actor.optim.warmup_style" })
-key("optim.min_lr_ratio", "number 0..1", 0, "share of the learning rate that cosine and linear end at",
+key("optim.min_lr_ratio", "number 0..1", 0, "share of the learning rate that cosine, linear and wsd end at",
   { "actor.optim.min_lr_ratio" })
+key("optim.decay_ratio", "number 0..1", 0.2, "wsd: share of all steps over which it falls")
 key("optim.num_cycles", "number>0", 0.5, "cosine waves of the schedule", { "actor.optim.num_cycles" })
 
 key("trainer.max_steps", "int>=0", nil, "training steps; null: total_epochs")

@@ -77,9 +77,19 @@ local function find(name)
   return require("rllava.hub").snapshot(name, { kind = "model" })
 end
 
---- A folder as from the hub, a .gguf file, a model of the house, or a name of the hub.
-function policy.load(name)
+--- A folder with config.json and no weights yet -> a policy with fresh numbers.
+local function fresh(path, seed)
+  local file = files.join(path, "config.json")
+  local self = policy.new(require("rllava.json").decode(files.read(file), file))
+  self.path, self.keys = path, function(key) return key end
+  return self:init(seed)
+end
+
+--- A folder as from the hub, a .gguf file, a model of the house, or a name of the hub.  options.init_seed: fresh
+--- numbers of this seed; the folder needs no weights then.
+function policy.load(name, options)
   local path = find(name)
+  if options and options.init_seed then return fresh(path, options.init_seed) end
   local weights = require("rllava.weights").open(path)
   if not weights.raw_config then rl.raise("%s: expected a config.json, found none", path) end
   local self = policy.new(weights.raw_config)

@@ -8,16 +8,10 @@ local setup = {}
 
 --- ---- pieces ----
 
---- An algorithm by name, or as the table that a recipe gives.
-function setup.algorithm(cfg)
-  if type(cfg.algorithm) == "table" then return cfg.algorithm end
-  return require("rllava.algo." .. cfg.algorithm)
-end
-
 local function data_options(cfg)
   local d = cfg.data
   return { image_dir = d.image_dir, prompt_key = d.prompt_key, answer_key = d.answer_key, image_key = d.image_key,
-    video_key = d.video_key, folder = cfg.recipe_folder, on_bad = d.on_bad == "skip" and "drop" or "error" }
+    video_key = d.video_key, folder = cfg.recipe.folder, on_bad = d.on_bad == "skip" and "drop" or "error" }
 end
 
 --- The sets of validation: data.val, whose metrics have plain names, and each of data.val_apart, whose
@@ -75,7 +69,7 @@ end
 local function format_prompt(cfg)
   local path = cfg.data.format_prompt
   if not path then return nil end
-  return require("rllava.jinja").compile(require("rllava.recipe").read(path, cfg), path)
+  return require("rllava.jinja").compile(require("rllava.recipe").read(path, cfg.recipe.folder), path)
 end
 
 --- ---- the whole ----
@@ -84,7 +78,7 @@ end
 --- reference (or nil), rewards (or nil), schedule, seed.
 function setup.open(cfg)
   if cfg.trainer.threads then C.rl_threads(cfg.trainer.threads) end
-  local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = setup.algorithm(cfg) }
+  local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = cfg.algorithm }
   self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed })
   self.prompt_options = { format_prompt = format_prompt(cfg), min_pixels = cfg.data.min_pixels, max_pixels = cfg.data.max_pixels }
   self.data = data.open(cfg.data.train, data_options(cfg))

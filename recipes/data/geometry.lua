@@ -1,7 +1,6 @@
 --- The canvas of the drawn geometry problems: 112 x 112 pixels, labels on a lattice of 14 pixels, so that each
 --- digit fills one patch of the vision tower.
-local ffi = require "ffi"
-local rl = require "rllava.ffi"
+local draw = require "rllava".draw
 
 local SIZE, CELL = 112, 14
 local OUTLINE, FILL, INK, MARK, WHITE = 0x285AC8, 0xDEEAFA, 0x000000, 0xD21E1E, 0xFFFFFF
@@ -10,26 +9,23 @@ local Canvas = {}
 Canvas.__index = Canvas
 
 local function new()
-  local c = setmetatable({ rgb = ffi.new("unsigned char[?]", SIZE * SIZE * 3), taken = {}, labels = {} }, Canvas)
-  rl.C.rl_draw_fill(c.rgb, SIZE, SIZE, WHITE)
-  return c
+  local picture = draw.canvas(SIZE, SIZE, WHITE)
+  return setmetatable({ picture = picture, rgb = picture.rgb, taken = {}, labels = {} }, Canvas)
 end
 
 --- points: { {x, y}, ... }; filled unless it is open.
 function Canvas:polygon(points)
-  local flat = {}
-  for _, p in ipairs(points) do flat[#flat + 1], flat[#flat + 2] = p[1], p[2] end
-  rl.C.rl_draw_polygon(self.rgb, SIZE, SIZE, ffi.new("int[?]", #flat, flat), #points, FILL)
+  self.picture:polygon(points, FILL)
   for i, p in ipairs(points) do self:line(p, points[i % #points + 1]) end
 end
 
 function Canvas:line(a, b, colour)
-  rl.C.rl_draw_line(self.rgb, SIZE, SIZE, a[1], a[2], b[1], b[2], 2, colour or OUTLINE)
+  self.picture:line(a[1], a[2], b[1], b[2], 2, colour or OUTLINE)
 end
 
 function Canvas:circle(x, y, r)
-  rl.C.rl_draw_circle(self.rgb, SIZE, SIZE, x, y, r, 0, FILL)
-  rl.C.rl_draw_circle(self.rgb, SIZE, SIZE, x, y, r, 2, OUTLINE)
+  self.picture:circle(x, y, r, FILL)
+  self.picture:circle(x, y, r, OUTLINE, 2)
 end
 
 --- A short stroke across the middle of a side: sides so marked are equal.
@@ -58,8 +54,8 @@ function Canvas:label(text, x, y)
     if self.taken[row * 8 + column + i] and column + i >= 0 and column + i < 8 then return false end
   end
   for i = 0, #text - 1 do self.taken[row * 8 + column + i] = true end
-  rl.C.rl_draw_rect(self.rgb, SIZE, SIZE, column * CELL, row * CELL, CELL * #text, CELL, WHITE)
-  rl.C.rl_draw_text(self.rgb, SIZE, SIZE, column * CELL + 2, row * CELL, text, 2, CELL, text == "?" and MARK or INK)
+  self.picture:rect(column * CELL, row * CELL, CELL * #text, CELL, WHITE)
+  self.picture:text(column * CELL + 2, row * CELL, text, 2, CELL, text == "?" and MARK or INK)
   self.labels[#self.labels + 1] = { text = text, at = row * 8 + column }
   return true
 end

@@ -1,0 +1,43 @@
+--- Drawing in integers, the same pixels on every machine: pictures of the embedded tasks.
+---   local c = draw.canvas(112, 112, 0xFFFFFF);  c:line(4, 4, 60, 4, 2, 0x285AC8);  c.rgb
+local ffi = require "ffi"
+local rl = require "rllava.ffi"
+local C = rl.C
+
+local draw = {}
+local Canvas = {}
+Canvas.__index = Canvas
+
+--- A picture { rgb = bytes [height, width, 3], width, height } of one colour (0xRRGGBB).
+function draw.canvas(width, height, colour)
+  local c = { rgb = ffi.new("unsigned char[?]", width * height * 3), width = width, height = height }
+  C.rl_draw_fill(c.rgb, width, height, colour)
+  return setmetatable(c, Canvas)
+end
+
+--- A filled rectangle.
+function Canvas:rect(x, y, w, h, colour) C.rl_draw_rect(self.rgb, self.width, self.height, x, y, w, h, colour) end
+
+--- A line with round ends, thick pixels wide.
+function Canvas:line(x0, y0, x1, y1, thick, colour)
+  C.rl_draw_line(self.rgb, self.width, self.height, x0, y0, x1, y1, thick, colour)
+end
+
+--- A filled polygon; points: { {x, y}, ... }.
+function Canvas:polygon(points, colour)
+  local flat = {}
+  for _, p in ipairs(points) do flat[#flat + 1], flat[#flat + 2] = p[1], p[2] end
+  C.rl_draw_polygon(self.rgb, self.width, self.height, ffi.new("int[?]", #flat, flat), #points, colour)
+end
+
+--- A disc, or with thick a ring of that thickness inside radius r.
+function Canvas:circle(x, y, r, colour, thick)
+  C.rl_draw_circle(self.rgb, self.width, self.height, x, y, r, thick or 0, colour)
+end
+
+--- Digits, capitals and ?+-=.,: in a 5 x 7 font, dots of scale pixels, letters advance pixels apart.
+function Canvas:text(x, y, text, scale, advance, colour)
+  C.rl_draw_text(self.rgb, self.width, self.height, x, y, text, scale, advance, colour)
+end
+
+return draw

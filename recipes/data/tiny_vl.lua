@@ -1,0 +1,72 @@
+--- The folder of a fresh tiny-vl: a Qwen2.5-VL of 2.3 million parameters that reads 112 x 112 pictures, with a
+--- tokenizer trained on the geometry questions.  tiny_vl.folder(path) writes it, without weights.
+local rl = require "rllava"
+local bpe = rl.recipe_file "data/bpe.lua"
+local geoqa = rl.recipe_file "data/geoqa.lua"
+
+local tiny = {}
+
+local special = { "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
+  "<|image_pad|>", "<|video_pad|>" }
+local kept = { "<think>", "</think>", "<answer>", "</answer>" }        -- decoding keeps these
+
+local chat_template = [[
+{%- for m in messages -%}
+<|im_start|>{{ m.role }}
+{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content -%}
+{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif -%}
+{% endfor %}{% endif %}<|im_end|>
+{% endfor -%}
+{% if add_generation_prompt %}<|im_start|>assistant
+{% endif -%}
+]]
+
+local function tokenizer()
+  local texts = {}
+  for i = 1, 4000 do
+    local p = geoqa.problem(7, i)
+    texts[2 * i - 1], texts[2 * i] = p.question, p.right.think
+  end
+  return bpe.tokenizer_json(bpe.train(texts, 373), special, kept)
+end
+
+local function config(id)
+  return {
+    model_type = "qwen2_5_vl", architectures = rl.json.array { "Qwen2_5_VLForConditionalGeneration" },
+    hidden_size = 192, num_hidden_layers = 4, num_attention_heads = 6, num_key_value_heads = 2,
+    intermediate_size = 512, rms_norm_eps = 1e-6, rope_theta = 10000, hidden_act = "silu", vocab_size = 384,
+    rope_scaling = { type = "mrope", mrope_section = rl.json.array { 4, 6, 6 } }, tie_word_embeddings = true,
+    max_position_embeddings = 1024, image_token_id = id["<|image_pad|>"], video_token_id = id["<|video_pad|>"],
+    vision_start_token_id = id["<|vision_start|>"], vision_end_token_id = id["<|vision_end|>"],
+    eos_token_id = id["<|im_end|>"], dtype = "bfloat16",
+    vision_config = { model_type = "qwen2_5_vl", hidden_size = 96, depth = 3, num_heads = 4,
+      intermediate_size = 256, patch_size = 14, spatial_merge_size = 2, temporal_patch_size = 2, window_size = 112,
+      fullatt_block_indexes = rl.json.array { 0, 1, 2 }, out_hidden_size = 192, hidden_act = "silu", in_channels = 3 },
+  }
+end
+
+local half = { 0.5, 0.5, 0.5 }
+local processor = { image_processor_type = "Qwen2VLImageProcessor", min_pixels = 12544, max_pixels = 12544,
+  patch_size = 14, merge_size = 2, temporal_patch_size = 2, image_mean = half, image_std = half }
+
+--- Writes the folder and gives its path.
+function tiny.folder(path)
+  local files, json = rl.files, rl.json
+  local text = tokenizer()
+  local id = {}
+  for _, t in ipairs(json.decode(text).added_tokens) do id[t.content] = t.id end
+  local function write(name, content)
+    files.write(files.join(path, name), type(content) == "string" and content or json.encode(content) .. "\n")
+  end
+  files.make_folder(path)
+  write("tokenizer.json", text)
+  write("tokenizer_config.json", { tokenizer_class = "Qwen2Tokenizer", eos_token = "<|im_end|>",
+    pad_token = "<|endoftext|>", model_max_length = 1024 })
+  write("chat_template.jinja", chat_template)
+  write("config.json", config(id))
+  write("generation_config.json", { eos_token_id = id["<|im_end|>"], pad_token_id = id["<|endoftext|>"] })
+  write("preprocessor_config.json", processor)
+  return path
+end
+
+return tiny
