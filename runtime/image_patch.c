@@ -1,27 +1,86 @@
-/* From pixels to the rows that a vision tower reads. */
-#include "runtime.h"
+/* From pixels to what a vision tower reads: rows of patches, or planes. */
+#include "image.h"
+#include <stdlib.h>
 #include <string.h>
+
+/* value[c][b]: the number that byte b of channel c becomes. */
+static void values(float value[3][256], double scale, const double *mean, const double *std) {
+    for (int c = 0; c < 3; c++)
+        for (int b = 0; b < 256; b++) value[c][b] = ((float)(b * scale) - (float)mean[c]) / (float)std[c];
+}
+
+typedef struct {
+    const rl_image_task *tasks;
+    const rl_image_rule *rule;
+    int n;
+    rl_resample **resample;             /* one a picture */
+    float value[3][256];
+} job;
+
+/* in [h, 3, w] -> out [3, crop_height, crop_width] about the centre; what lies outside is byte 0. */
+static void planes(rl_part p, const job *j, const rl_image_task *t, const uint8_t *in) {
+    const int h = t->out_height, w = t->out_width;
+    const int rows = t->crop_height ? t->crop_height : h, cols = t->crop_width ? t->crop_width : w;
+    const int top = (h - rows) >> 1, left = (w - cols) >> 1;           /* floor, below 0 too */
+    for (int c = 0; c < 3; c++)
+        for (int y = (int)((int64_t)rows * p.i / p.n); y < (int)((int64_t)rows * (p.i + 1) / p.n); y++) {
+            float *to = t->out + ((int64_t)c * rows + y) * cols;
+            const bool inside = y + top >= 0 && y + top < h;
+            const uint8_t *from = inside ? in + ((int64_t)(y + top) * 3 + c) * w : in;
+            for (int x = 0; x < cols; x++)
+                to[x] = j->value[c][inside && x + left >= 0 && x + left < w ? from[x + left] : 0];
+        }
+}
+
+static void prepare(const job *j, int i, rl_part p) {
+    const rl_image_task *t = &j->tasks[i];
+    const rl_image_rule *rule = j->rule;
+    rl_resample_run(j->resample[i], p);
+    const uint8_t *in = rl_resample_planes(j->resample[i]);
+    if (!rule->patch) planes(p, j, t, in);
+    else rl_k->patches(p, t->out, in, t->out_height, t->out_width, rule->patch, rule->merge, rule->times, j->value[0]);
+}
+
+/* Whole pictures to each thread, where there are enough of them. */
+static void share(void *arg, rl_part p) {
+    const job *j = arg;
+    const int whole = j->n - j->n % p.n;
+    for (int i = p.i; i < whole; i += p.n) prepare(j, i, (rl_part){ 0, 1 });
+    for (int i = whole; i < j->n; i++) prepare(j, i, p);
+}
+
+static int task_check(const rl_image_task *t, const rl_image_rule *rule) {
+    const int side = rule->patch * rule->merge;
+    if (t->width < 1 || t->height < 1 || t->out_width < 1 || t->out_height < 1 || t->crop_width < 0 || t->crop_height < 0)
+        return rl_refuse("image: prepare: expected sizes from 1, got %d x %d to %d x %d", t->width, t->height,
+                         t->out_width, t->out_height);
+    if (rule->patch && (side < 1 || t->out_width % side || t->out_height % side))
+        return rl_refuse("image: patches: expected sides that are multiples of %d, got %d x %d", side, t->out_width,
+                         t->out_height);
+    return 0;
+}
+
+int rl_images_prepare(const rl_image_task *tasks, int n, const rl_image_rule *rule) {
+    job j = { tasks, rule, n, calloc((size_t)n + 1, sizeof *j.resample) };
+    int status = j.resample ? 0 : rl_refuse("image: prepare: expected memory, got none");
+    for (int i = 0; i < n && !status; i++) {
+        const rl_image_task *t = &tasks[i];
+        status = task_check(t, rule);
+        if (!status && !(j.resample[i] = rl_resample_new(t->rgb, t->width, t->height, 3, t->out_width, t->out_height, rule->filter)))
+            status = -1;
+    }
+    values(j.value, rule->scale, rule->mean, rule->std);
+    if (!status) rl_pool_run(share, &j);
+    for (int i = 0; j.resample && i < n; i++) rl_resample_free(j.resample[i]);
+    free(j.resample);
+    return status;
+}
 
 int rl_image_patches(const unsigned char *rgb, int width, int height, int patch, int merge, int times,
                      const double *mean, const double *std, float *out) {
-    const int side = patch * merge;
-    if (width < side || height < side || width % side || height % side)
-        return rl_refuse("image: patches: expected sides that are multiples of %d, got %d x %d", side, width, height);
-    float value[3][256];
-    for (int c = 0; c < 3; c++)
-        for (int b = 0; b < 256; b++)
-            value[c][b] = ((float)b * (float)(1. / 255) - (float)mean[c]) / (float)std[c];
-    const size_t plane = (size_t)patch * (size_t)patch;
-    for (int by = 0; by < height; by += side)
-        for (int bx = 0; bx < width; bx += side)
-            for (int k = 0; k < merge * merge; k++, out += 3 * (size_t)times * plane)
-                for (int c = 0; c < 3; c++) {
-                    const int y0 = by + k / merge * patch, x0 = bx + k % merge * patch;
-                    float *to = out + (size_t)c * (size_t)times * plane;
-                    for (int y = 0; y < patch; y++)
-                        for (int x = 0; x < patch; x++)
-                            to[y * patch + x] = value[c][rgb[3 * ((size_t)(y0 + y) * (size_t)width + (size_t)(x0 + x)) + (size_t)c]];
-                    for (int t = 1; t < times; t++) memcpy(to + (size_t)t * plane, to, 4 * plane);
-                }
-    return 0;
+    const rl_image_task task = { rgb, width, height, width, height, .out = out };
+    rl_image_rule rule = { .patch = patch, .merge = merge, .times = times, .scale = 1. / 255 };
+    memcpy(rule.mean, mean, sizeof rule.mean), memcpy(rule.std, std, sizeof rule.std);
+    if (patch < 1) return rl_refuse("image: patches: expected a patch of 1 pixel or more, got %d", patch);
+    return rl_images_prepare(&task, 1, &rule);
 }

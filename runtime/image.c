@@ -1,0 +1,120 @@
+/* Picture files: which format, decoding, transparency, orientation. */
+#include "image.h"
+#include <stdlib.h>
+#include <string.h>
+
+int rl_image_size_check(const rl_blob *file, double width, double height) {
+    enum { MOST = 178956970 };                          /* PIL's limit: twice 1024^3 / 4 / 3 */
+    if (width < 1 || height < 1)
+        return rl_refuse("%s: image: expected sides from 1, found %.0f x %.0f", file->name, width, height);
+    if (width * height > MOST)
+        return rl_refuse("%s: image: expected at most %d pixels, found %.0f x %.0f", file->name, MOST, width, height);
+    return 0;
+}
+
+/* An unsigned number of n bytes of a TIFF block. */
+static uint32_t number(const uint8_t *p, int n, bool little) {
+    uint32_t v = 0;
+    for (int i = 0; i < n; i++) v |= (uint32_t)p[i] << 8 * (little ? i : n - 1 - i);
+    return v;
+}
+
+/* The first directory's entry 0x112: a SHORT; TIFF 6.0, section 2. */
+int rl_exif_orientation(const uint8_t *data, size_t size) {
+    if (size < 8 || (memcmp(data, "II*\0", 4) && memcmp(data, "MM\0*", 4))) return 1;
+    const bool little = data[0] == 'I';
+    const size_t at = number(data + 4, 4, little);
+    if (at > size - 2) return 1;
+    const size_t entries = number(data + at, 2, little);
+    for (size_t i = 0; i < entries && at + 2 + 12 * (i + 1) <= size; i++) {
+        const uint8_t *entry = data + at + 2 + 12 * i;
+        if (number(entry, 2, little) != 0x112 || number(entry + 2, 2, little) != 3) continue;
+        const uint32_t value = number(entry + 8, 2, little);
+        return value >= 1 && value <= 8 ? (int)value : 1;
+    }
+    return 1;
+}
+
+static bool starts(const rl_blob *file, size_t at, const char *text, size_t n) {
+    return file->size >= at + n && !memcmp(file->data + at, text, n);
+}
+#define STARTS(file, at, text) starts(file, at, text, sizeof text - 1)
+
+/* What a file is that no decoder here reads. */
+static const char *foreign(const rl_blob *file) {
+    if (!file->size) return "an empty file";
+    if (STARTS(file, 0, "RIFF") && STARTS(file, 8, "WEBP")) return "WebP";
+    if (STARTS(file, 0, "II*\0") || STARTS(file, 0, "MM\0*")) return "TIFF";
+    if (STARTS(file, 4, "ftypavif") || STARTS(file, 4, "ftypavis")) return "AVIF";
+    if (STARTS(file, 4, "ftyp")) return "HEIC or a film";
+    if (STARTS(file, 0, "\0\0\0\fjP  ") || STARTS(file, 0, "\xff\x4f\xff\x51")) return "JPEG 2000";
+    if (STARTS(file, 0, "\xff\x0a") || STARTS(file, 0, "\0\0\0\fJXL ")) return "JPEG XL";
+    if (STARTS(file, 0, "8BPS")) return "Photoshop";
+    if (STARTS(file, 0, "%PDF")) return "PDF";
+    for (size_t i = 0; i < file->size && i < 64; i++)
+        if (file->data[i] < 9 || file->data[i] == 127) return "another format";
+    return "text";
+}
+
+static int decode(const rl_blob *file, rl_image *out) {
+    *out = (rl_image){ .orientation = 1 };
+    if (STARTS(file, 0, "\xff\xd8")) return out->format = "JPEG", rl_jpeg_decode(file, out);
+    if (STARTS(file, 0, "\x89PNG\r\n\x1a\n")) return out->format = "PNG", rl_png_decode(file, out);
+    if (STARTS(file, 0, "GIF87a") || STARTS(file, 0, "GIF89a")) return out->format = "GIF", rl_gif_decode(file, out);
+    if (STARTS(file, 0, "BM")) return out->format = "BMP", rl_bmp_decode(file, out);
+    return rl_refuse("%s: image: expected JPEG, PNG, GIF or BMP, found %s", file->name, foreign(file));
+}
+
+int rl_image_decode(const void *data, double size, const char *name, rl_image *out) {
+    const rl_blob file = { data, (size_t)size, name };
+    if (!decode(&file, out)) return 0;
+    free(out->pixels);
+    *out = (rl_image){ 0 };
+    return -1;
+}
+
+typedef struct { rl_image_file *files; int n; _Atomic int next; } queue;
+
+static void take(void *arg, rl_part p) {
+    queue *q = arg;
+    for (int i; (i = q->next++) < q->n;) {
+        rl_image_file *f = &q->files[i];
+        f->error = rl_image_decode(f->data, f->size, f->name, &f->image) ? strdup(rl_error()) : NULL;
+    }
+}
+
+void rl_images_decode(rl_image_file *files, int n) {
+    queue q = { files, n, 0 };
+    rl_pool_run(take, &q);
+}
+
+void rl_image_opaque(const unsigned char *rgba, double count, int white, unsigned char *rgb) {
+    for (size_t i = 0; i < (size_t)count; i++)
+        for (int c = 0; c < 3; c++) {
+            const uint32_t v = rgba[4 * i + (size_t)c], a = rgba[4 * i + 3];
+            const uint32_t t = 128 * (v * a + 255 * (255 - a)) + (128 << 7);
+            rgb[3 * i + (size_t)c] = (uint8_t)(white ? ((t >> 8) + t) >> 8 >> 7 : v);
+        }
+}
+
+int rl_image_upright(const unsigned char *in, int width, int height, int channels, int orientation, unsigned char *out) {
+    if (orientation < 2 || orientation > 8)
+        return rl_refuse("image: upright: expected orientation 2 to 8, got %d", orientation);
+    const bool turned = orientation >= 5;
+    const bool right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    const bool down = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    const int w = turned ? height : width, h = turned ? width : height;
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            const int across = turned ? y : x, along = turned ? x : y;
+            const size_t fx = (size_t)(right ? width - 1 - across : across), fy = (size_t)(down ? height - 1 - along : along);
+            memcpy(out + ((size_t)y * (size_t)w + (size_t)x) * (size_t)channels,
+                   in + (fy * (size_t)width + fx) * (size_t)channels, (size_t)channels);
+        }
+    return 0;
+}
+
+void *rl_image_room(double bytes) {
+    void *room = malloc((size_t)bytes + 1);
+    return room ? room : rl_fail("image: expected memory for %.0f bytes, got none", bytes);
+}

@@ -1,0 +1,29 @@
+/* What the picture files share: what a decoder is given, and the steps from bytes to patches. */
+#ifndef RL_IMAGE_H
+#define RL_IMAGE_H
+#include "runtime.h"
+
+/* A file in memory; name is for messages. */
+typedef struct { const uint8_t *data; size_t size; const char *name; } rl_blob;
+
+/* Refuses sizes below 1 and beyond the limit of pixels, which is PIL's. */
+int rl_image_size_check(const rl_blob *file, double width, double height);
+/* Orientation 1 to 8 of an EXIF block (from its byte order mark on); 1 where it says nothing valid. */
+int rl_exif_orientation(const uint8_t *data, size_t size);
+
+/* Decoders: pixels (malloc) with 3 channels, or 4 where the file has transparency; 0, or -1 refused. */
+int rl_jpeg_decode(const rl_blob *file, rl_image *out);
+int rl_png_decode(const rl_blob *file, rl_image *out);
+int rl_gif_decode(const rl_blob *file, rl_image *out);
+int rl_bmp_decode(const rl_blob *file, rl_image *out);
+
+/* Resampled picture [out_height, channels, out_width] (malloc), NULL refused.  p, meet: the thread's share and
+ * whether it must meet others; see image_resize.c. */
+typedef struct rl_resample rl_resample;
+rl_resample *rl_resample_new(const unsigned char *in, int width, int height, int channels, int out_width,
+                             int out_height, int filter);
+void rl_resample_run(rl_resample *r, rl_part p);
+const uint8_t *rl_resample_planes(const rl_resample *r);
+void rl_resample_free(rl_resample *r);
+
+#endif

@@ -1,0 +1,108 @@
+/* JPEG by libjpeg: what it warns of as damage is refused, and nothing leaves by exit(). */
+#include "image.h"
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <jpeglib.h>
+#include <jerror.h>
+
+typedef struct {
+    struct jpeg_error_mgr base;
+    jmp_buf out;
+    const rl_blob *file;
+    uint8_t *row;                       /* of a CMYK picture, freed on the way out */
+} trouble;
+
+static void refuse(j_common_ptr info) {
+    trouble *t = (trouble *)info->err;
+    char text[JMSG_LENGTH_MAX];
+    t->base.format_message(info, text);
+    const int code = t->base.msg_code;
+    if (code == JWRN_JPEG_EOF || code == JERR_INPUT_EOF || code == JERR_INPUT_EMPTY)
+        rl_fail("%s: image: JPEG: expected the end of the picture, found a truncated file", t->file->name);
+    else rl_fail("%s: image: JPEG: expected whole data, found damage: %s", t->file->name, text);
+    longjmp(t->out, 1);
+}
+
+/* Warnings below 0 are damage, but for bytes to spare and odd marks of programs. */
+static void warn(j_common_ptr info, int level) {
+    const int code = info->err->msg_code;
+    if (level >= 0 || code == JWRN_EXTRANEOUS_DATA || code == JWRN_ADOBE_XFORM || code == JWRN_JFIF_MAJOR ||
+        code == JWRN_TOO_MUCH_DATA) return;
+    refuse(info);
+}
+
+/* A progressive file of endless scans would take endless time. */
+static void watch(j_common_ptr info) {
+    enum { SCANS = 200 };
+    if (!info->is_decompressor || ((j_decompress_ptr)info)->input_scan_number <= SCANS) return;
+    trouble *t = (trouble *)info->err;
+    rl_fail("%s: image: JPEG: expected at most %d scans, found more", t->file->name, SCANS);
+    longjmp(t->out, 1);
+}
+
+/* Every CMYK file is taken as Adobe's, inverted; then r = (255 - c)(255 - k) / 255 as PIL rounds it. */
+static void cmyk_row(uint8_t *rgb, const uint8_t *cmyk, JDIMENSION width) {
+    for (JDIMENSION x = 0; x < width; x++)
+        for (int c = 0; c < 3; c++) {
+            const int k = cmyk[4 * x + 3], t = (255 - cmyk[4 * x + (JDIMENSION)c]) * k + 128;
+            const int v = k - (((t >> 8) + t) >> 8);
+            rgb[3 * x + (JDIMENSION)c] = (uint8_t)(v < 0 ? 0 : v);
+        }
+}
+
+static int orientation(j_decompress_ptr d) {
+    for (jpeg_saved_marker_ptr m = d->marker_list; m; m = m->next)
+        if (m->marker == JPEG_APP0 + 1 && m->data_length > 6 && !memcmp(m->data, "Exif\0\0", 6))
+            return rl_exif_orientation(m->data + 6, m->data_length - 6);
+    return 1;
+}
+
+static int start(j_decompress_ptr d, const rl_blob *file, rl_image *out) {
+    jpeg_mem_src(d, file->data, file->size);
+    jpeg_save_markers(d, JPEG_APP0 + 1, 0xffff);
+    jpeg_read_header(d, TRUE);
+    if (rl_image_size_check(file, d->image_width, d->image_height)) return -1;
+    if (d->num_components != 1 && d->num_components != 3 && d->num_components != 4)
+        return rl_refuse("%s: image: JPEG: expected 1, 3 or 4 components, found %d", file->name, d->num_components);
+    d->out_color_space = d->num_components == 4 ? JCS_CMYK : JCS_RGB;
+    out->width = (int)d->image_width, out->height = (int)d->image_height, out->channels = 3;
+    out->orientation = orientation(d);
+    return 0;
+}
+
+static int pixels(j_decompress_ptr d, trouble *t, rl_image *out) {
+    const size_t stride = 3 * (size_t)out->width;
+    out->pixels = malloc(stride * (size_t)out->height);
+    t->row = malloc(4 * (size_t)out->width);
+    if (!out->pixels || !t->row)
+        return rl_refuse("%s: image: expected memory for %d x %d pixels, got none", t->file->name, out->width, out->height);
+    jpeg_start_decompress(d);
+    while (d->output_scanline < d->output_height) {
+        uint8_t *to[4];
+        for (JDIMENSION i = 0; i < 4; i++) to[i] = out->pixels + stride * (d->output_scanline + i);
+        const JDIMENSION y = d->output_scanline, left = d->output_height - y;
+        if (d->out_color_space != JCS_CMYK) jpeg_read_scanlines(d, to, left < 4 ? left : 4);
+        else jpeg_read_scanlines(d, &t->row, 1), cmyk_row(to[0], t->row, d->output_width);
+    }
+    jpeg_finish_decompress(d);
+    return 0;
+}
+
+int rl_jpeg_decode(const rl_blob *file, rl_image *out) {
+    struct jpeg_decompress_struct d = { 0 };
+    struct jpeg_progress_mgr progress = { .progress_monitor = watch };
+    trouble t = { .file = file };
+    d.err = jpeg_std_error(&t.base);
+    t.base.error_exit = refuse, t.base.emit_message = warn;
+    volatile int status = -1;
+    if (!setjmp(t.out)) {
+        jpeg_create_decompress(&d);
+        d.progress = &progress;
+        status = start(&d, file, out) || pixels(&d, &t, out) ? -1 : 0;
+    }
+    jpeg_destroy_decompress(&d);
+    free(t.row);
+    return status;
+}
