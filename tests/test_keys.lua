@@ -64,7 +64,7 @@ for _, case in ipairs {
   { "optim.lr=nan", "optim.lr: expected a number from 0, got nan" },
   { "optim.eps=0", "expected a number above 0, got 0" },
   { "data.shuffle=perhaps", "expected true or false, got perhaps" },
-  { "optim.schedule=step", "expected one of constant, cosine, linear, got step" },
+  { "optim.schedule=step", "expected one of constant, cosine, linear, wsd, got step" },
   { "optim.betas=0.9,x", "expected a list of numbers" },
   { "rollout.n", "expected key=value, got 'rollout.n'" },
   { "actor.ppo_mini_batch_size=5", "expected a divisor of data.prompts_per_step = 16, got 5" },

@@ -15,4 +15,11 @@ commands["--print-config"] = function(path, ...)
   return 0
 end
 
+--- rllava show RUN [STEP [N] [train|val]]: responses of a step.
+function commands.show(folder, step, n, kind)
+  if n == "val" or n == "train" then n, kind = nil, n end
+  require("rllava.show").run(folder, step, n, kind)
+  return 0
+end
+
 return commands

@@ -21,6 +21,14 @@ local function share(list, test)
   return #list > 0 and n / #list or 0
 end
 
+--- The least number that a share of the list does not exceed.
+local function quantile(list, share_below)
+  local sorted = {}
+  for i, v in ipairs(list) do sorted[i] = v end
+  table.sort(sorted)
+  return sorted[math.max(1, math.ceil(share_below * #sorted))]
+end
+
 local function mean_std(list)
   local sum, squares = 0, 0
   for _, v in ipairs(list) do sum = sum + v end
@@ -70,6 +78,7 @@ end
 function metrics.of_batch(batch, clock)
   local out, rs = {}, batch.responses
   spread(out, "response_length", batch.lengths)
+  out["response_length/p95"] = quantile(batch.lengths, 0.95)
   out["response_length/clip_ratio"] = share(rs, function(r) return r.finish == "length" end)
   spread(out, "prompt_length", pluck(batch.groups, function(g) return g.prompt.n end))
   if batch.scores then

@@ -36,13 +36,13 @@ function validate.set(trainer, rows, ways)
   return out
 end
 
---- Every set of the run under every decoding -> metrics, samples to show; nil where there is no set.
+--- Every set of the run under every decoding -> metrics, the plain batch to show; nil where there is no set.
 function validate.all(trainer)
-  local found, shown = {}, {}
+  local found, shown = {}, nil
   for _, set in ipairs(trainer.val_sets) do
     for suffix, batch in pairs(validate.set(trainer, set.rows, trainer.val_ways)) do
       for name, v in pairs(metrics.of_validation(batch, set.suffix .. suffix)) do found[name] = v end
-      if set.suffix .. suffix == "" then shown = batch.responses end
+      if set.suffix .. suffix == "" then shown = batch end
     end
   end
   if #trainer.val_sets == 0 then return nil end
