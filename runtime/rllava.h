@@ -120,6 +120,45 @@ void rl_safetensors_close(rl_safetensors *st);
 
 /* ---- tokenizer ---- */
 
+/* A tokenizer.json of Hugging Face: byte pair encoding over bytes or characters, its normalizer,
+ * pre-tokenizer, added tokens, post-processor and decoder.  One thread at a time may use it. */
+typedef struct rl_tokenizer rl_tokenizer;
+/* text [bytes].  name: the file, for messages. */
+rl_tokenizer *rl_tokenizer_parse(const char *text, double bytes, const char *name);
+void rl_tokenizer_free(rl_tokenizer *t);
+
+/* One more added token, or other flags for a known one.  id below 0: that of the vocabulary.
+ * flags: 1 special, 2 lstrip, 4 rstrip, 8 single_word, 16 normalized. */
+int rl_tokenizer_add(rl_tokenizer *t, const char *content, int bytes, int id, int flags);
+
+/* A token and the code points [from, to) of the text that it came from. */
+typedef struct { int id, from, to; } rl_token;
+/* UTF-8 text [bytes, at most 2^26], bad bytes being U+FFFD -> number of tokens.  special: with what
+ * the post-processor puts around; plain: special tokens in the text are read as text. */
+int rl_tokenizer_encode(rl_tokenizer *t, const char *text, double bytes, int special, int plain);
+/* The tokens of the last encode; valid until the next. */
+const rl_token *rl_tokenizer_tokens(const rl_tokenizer *t);
+
+/* ids [n] -> bytes of text; ids without a token give nothing.  skip: leaves special tokens out. */
+int rl_tokenizer_decode(rl_tokenizer *t, const int *ids, int n, int skip);
+/* The text of the last decode; valid until the next. */
+const char *rl_tokenizer_text(const rl_tokenizer *t);
+
+/* Highest id + 1.  The id of a token, -1: none.  The token of an id, NULL: none; *bytes: its length. */
+int rl_tokenizer_size(const rl_tokenizer *t);
+int rl_tokenizer_id(const rl_tokenizer *t, const char *token, int bytes);
+const char *rl_tokenizer_token(const rl_tokenizer *t, int id, int *bytes);
+int rl_tokenizer_special(const rl_tokenizer *t, int id);
+
+/* Decoding token by token: put and end give the bytes of text that became complete, text gives
+ * them; valid until the next.  After end it begins anew.  t must outlive its use. */
+typedef struct rl_stream rl_stream;
+rl_stream *rl_stream_new(const rl_tokenizer *t, int skip);
+void rl_stream_free(rl_stream *s);
+int rl_stream_put(rl_stream *s, int id);
+int rl_stream_end(rl_stream *s);
+const char *rl_stream_text(const rl_stream *s);
+
 /* ---- images ---- */
 
 /* A decoded picture: pixels [height, width, channels] bytes, RGB, or RGBA where the file has transparency
