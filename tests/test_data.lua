@@ -56,7 +56,8 @@ T.test("a key names another column, also a member of one; columns that would be 
 end)
 
 T.test("messages: turns of either spelling; a last turn of the assistant is the answer", function()
-  local row = data.open { { conversations = { { from = "human", value = "hi" }, { from = "gpt", value = "ho" } } } }:get(1)
+  local turns = { { from = "human", value = "hi" }, { from = "gpt", value = "ho" } }
+  local row = data.open { { conversations = turns } }:get(1)
   T.equal({ #row.prompt, row.prompt[1].role, row.prompt[1].content, row.answer }, { 1, "user", "hi", "ho" })
   T.equal(#row.conversations, 2)
   row = data.open({ { prompt = { { role = "user", content = "hi" } } } }, { answer_key = false }):get(1)
@@ -168,7 +169,9 @@ T.test("a function and an embedded set make their rows when asked for", function
   T.equal(data.open("geoqa-tiny@test").hash, tiny.hash)
   assert(data.open("geoqa-tiny@test_numbers").hash ~= tiny.hash)
   T.raises("one of train, test, test_numbers, got 'x'", function() data.open "geoqa-tiny@x" end)
-  local maker = file("maker.lua", "return { rows = function(s) return 2, function(i) return { prompt = s .. i, answer = i } end end }")
+  local maker = file("maker.lua", [[return { rows = function(split)
+    return 2, function(i) return { prompt = split .. i, answer = i } end
+  end }]])
   T.equal(data.open(maker .. "@odd"):get(2).prompt, "odd2")
 end)
 

@@ -32,7 +32,8 @@ T.test("a query gives rows: every type as a Lua value, columns in their order", 
   T.equal({ row.a, row.b, row.c, tostring(row.d), row.e, row.f, row.g, row.h, row.i, row.j, row.k },
     { true, 1, -2, "9007199254740993", 3, 1.25, 0.5, "text", "\0\255", "2026-01-02", "2026-01-02 03:04:05.5" })
   T.equal({ json.encode(row.l), json.encode(row.m), json.encode(row.n), json.encode(row.o), row.p, row.q, row.r },
-    { "[1,null,3]", '{"x":1,"y y":["z"]}', '{"k":1,"j":2}', "[1,2]", json.null, "v", "a text longer than twelve bytes" })
+    { "[1,null,3]", '{"x":1,"y y":["z"]}', '{"k":1,"j":2}', "[1,2]", json.null, "v",
+      "a text longer than twelve bytes" })
   T.equal(json.encode(row.s), '["2026-01-02"]')
 end)
 
@@ -93,19 +94,23 @@ end)
 --- Is value what the reference read?  { $sha256, $len } are bytes, { $float } no JSON number, { $ms } a time;
 --- a list of pairs may be an object.  -> nil, or what differs.
 local function differs(want, got, path)
-  if want == json.null or want == nil then return got ~= nil and got ~= json.null and path .. ": expected null" or nil end
+  if want == json.null or want == nil then
+    return got ~= nil and got ~= json.null and path .. ": expected null" or nil
+  end
   if type(want) ~= "table" or json.is_number(want) then
     local equal = got == want or json.is_number(want) and tostring(got) == tostring(want)
     return not equal and ("%s: expected %s, got %s"):format(path, tostring(want), tostring(got)) or nil
   end
   if want["$sha256"] then return files.sha256_text(got) ~= want["$sha256"] and path .. ": other bytes" or nil end
   if want["$float"] then
-    return tostring(got):gsub("^%-nan", "nan") ~= want["$float"]:gsub("infinity", "inf") and path .. ": " .. tostring(got) or nil
+    local text = tostring(got):gsub("^%-nan", "nan")
+    return text ~= want["$float"]:gsub("infinity", "inf") and path .. ": " .. text or nil
   end
   if want["$ms"] then
     local ms = tonumber(want["$ms"])
-    local text = os.date("!%Y-%m-%d %H:%M:%S", math.floor(ms / 1000)) .. (ms % 1000 > 0 and (".%03d"):format(ms % 1000) or "")
-    return got ~= text:gsub("0+$", text:find "%." and "" or "%0") and path .. ": " .. tostring(got) or nil
+    local text = os.date("!%Y-%m-%d %H:%M:%S", math.floor(ms / 1000))
+    if ms % 1000 > 0 then text = text .. ((".%03d"):format(ms % 1000):gsub("0+$", "")) end
+    return got ~= text and path .. ": " .. tostring(got) or nil
   end
   if type(got) ~= "table" then return path .. ": expected a table, got " .. tostring(got) end
   if json.is_array(want) and not json.is_array(got) then
@@ -113,7 +118,9 @@ local function differs(want, got, path)
     for i, k in ipairs(json.keys(got)) do list[i] = json.array { k, got[k] } end
     got = list
   end
-  if json.is_array(want) and #want ~= #got then return ("%s: expected %d elements, got %d"):format(path, #want, #got) end
+  if json.is_array(want) and #want ~= #got then
+    return ("%s: expected %d elements, got %d"):format(path, #want, #got)
+  end
   for _, k in ipairs(json.is_array(want) and {} or json.keys(want)) do
     local why = differs(want[k], got[k], path .. "." .. k)
     if why then return why end

@@ -139,16 +139,20 @@ function Rows:add(part, hash)
   self.n = self.n + part.n
 end
 
+--- place with the folders where relative pictures are, unless an option named one.
+local function beside(place, ...)
+  return setmetatable({ folders = place.folders or { ... } }, { __index = place })
+end
+
 --- One source named by text.
 local function add_text(self, spec, options, place)
-  local source = reader.open(spec, options)
+  local source, here = reader.open(spec, options), options.folder or ""
   if source.get then
-    local part = made(source.n, source.get, setmetatable({ folders = { options.folder or "" } }, { __index = place }), spec)
+    local part = made(source.n, source.get, beside(place, here), spec)
     return self:add(part, made_hash(source.n, part, spec))
   end
   for _, file in ipairs(source.files) do
-    local folders = place.folders or { files.folder(file.path), options.folder or "" }
-    local part = stored(self, file.read, setmetatable({ folders = folders }, { __index = place }))
+    local part = stored(self, file.read, beside(place, files.folder(file.path), here))
     self:add(part, file.hash(part))
   end
 end
@@ -157,14 +161,15 @@ local function add(self, spec, options, place)
   if type(spec) == "string" then
     for _, one in ipairs(reader.split_sources(spec, options)) do add_text(self, one, options, place) end
   elseif type(spec) == "function" then
-    if type(options.n) ~= "number" then rl.raise("data: options.n: expected the number of rows of a function, got none") end
-    place = setmetatable({ folders = place.folders or { options.folder or "" } }, { __index = place })
-    local part = made(options.n, spec, place, "function")
+    if type(options.n) ~= "number" then
+      rl.raise("data: options.n: expected the number of rows of a function, got none")
+    end
+    local part = made(options.n, spec, beside(place, options.folder or ""), "function")
     self:add(part, made_hash(options.n, part, "function"))
   elseif type(spec) == "table" and type(spec[1]) == "string" then
     for _, one in ipairs(spec) do add(self, one, options, place) end
   elseif type(spec) == "table" then
-    add_list(self, spec, setmetatable({ folders = place.folders or { options.folder or "" } }, { __index = place }))
+    add_list(self, spec, beside(place, options.folder or ""))
   else
     rl.raise("data: expected a source (text, list of rows or function), got %s", type(spec))
   end

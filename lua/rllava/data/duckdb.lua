@@ -113,8 +113,8 @@ function duckdb.library(what)
   local path = fetched()
   if not files.kind(path) then
     if offline() then
-      rl.raise("%s: DuckDB's library is needed and not here, and %s forbids to fetch it; where there is a network, run\n  %s",
-        what, offline(), command)
+      rl.raise("%s: DuckDB's library is needed and not here, and %s forbids to fetch it; where there "
+        .. "is a network, run\n  %s", what, offline(), command)
     end
     duckdb.fetch()
   end

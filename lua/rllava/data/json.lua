@@ -74,23 +74,25 @@ function M.lines(path, sink)
   end)
 end
 
+local function is_list(value) return type(value) == "table" and json.is_array(value) end
+
 --- The list of rows in a parsed document: itself, its member named split, "data" or "rows", or its
 --- only list.
 local function list_of(document, path, split)
   if type(document) ~= "table" then
     rl.raise("%s: expected rows [{ column: value }, ...], found %s", path, tostring(document))
   end
-  if json.is_array(document) then return document end
+  if is_list(document) then return document end
   local lists, only = {}, nil
   for _, k in ipairs(json.keys(document)) do
-    if type(document[k]) == "table" and json.is_array(document[k]) then lists[#lists + 1], only = k, document[k] end
+    if is_list(document[k]) then lists[#lists + 1], only = k, document[k] end
   end
   for _, name in ipairs { split or "train", "data", "rows" } do
-    if document[name] and type(document[name]) == "table" and json.is_array(document[name]) then return document[name] end
+    if is_list(document[name]) then return document[name] end
   end
   if #lists == 1 then return only end
-  rl.raise("%s: expected rows [{ column: value }, ...], or one list of them under '%s', 'data' or 'rows', found %s",
-    path, split or "train", #lists == 0 and "an object without lists" or "lists " .. table.concat(lists, ", "))
+  rl.raise("%s: expected rows [{ column: value }, ...], or one list of them under '%s', 'data' or "
+    .. "'rows', found %s", path, split or "train", #lists == 0 and "an object without lists" or "lists " .. table.concat(lists, ", "))
 end
 
 --- Does a .json file hold JSON lines?  Its first line is then an object of its own, with more to come.
@@ -105,8 +107,8 @@ function M.document(path, split, sink)
   check_utf8(text, path, 1)
   for i, value in ipairs(list_of(json.decode(text, path), path, split)) do
     local place = ("%s: row %d"):format(path, i)
-    if type(value) ~= "table" or json.is_array(value) then
-      rl.raise("%s: expected { column: value }, found %s", place, type(value) == "table" and "a list" or tostring(value))
+    if type(value) ~= "table" or is_list(value) then
+      rl.raise("%s: expected { column: value }, found %s", place, is_list(value) and "a list" or tostring(value))
     end
     sink(value, place)
   end

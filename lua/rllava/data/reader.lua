@@ -46,13 +46,14 @@ function reader.split_sources(spec, options)
   return list
 end
 
-local arrow = [[%s: expected Parquet, JSON, JSONL or CSV, found Arrow (Feather or save_to_disk); write Parquet in Python:
-  %s]]
-
 --- Refuses Arrow files and folders, telling how to write Parquet.
-local function refuse_arrow(path, how) rl.raise(arrow, path, how:format(path)) end
+local function refuse_arrow(path, how)
+  rl.raise("%s: expected Parquet, JSON, JSONL or CSV, found Arrow (Feather or save_to_disk); "
+    .. "write Parquet in Python:\n  %s", path, how:format(path))
+end
 
 local from_disk = "datasets.load_from_disk(%q).to_parquet('train.parquet')    # of one split"
+local from_stream = "datasets.Dataset.from_file(%q).to_parquet('train.parquet')"
 local from_feather = "pyarrow.parquet.write_table(pyarrow.feather.read_table(%q), 'train.parquet')"
 
 --- A table through DuckDB: from names the rows in SQL -> a file of rows.
@@ -75,13 +76,13 @@ local function read_file(path, split)
   if begin then begin:close() end
   local format, ending = splits.format(path), path:match "%.(%w+)$"
   if magic == "ARROW1" or ending == "feather" then refuse_arrow(path, from_feather) end
-  if ending == "arrow" or ending == "arrows" then refuse_arrow(path, from_disk:gsub("load_from_disk", "Dataset.from_file")) end
+  if ending == "arrow" or ending == "arrows" then refuse_arrow(path, from_stream) end
   if format == "jsonl" then return function(sink) json_rows.lines(path, sink) end end
   if format == "json" then return function(sink) json_rows.document(path, split, sink) end end
   if format == "parquet" then return table_file(path, ("read_parquet(%s)"):format(quoted(path))) end
   if format then
-    return table_file(path, ("read_csv(%s, header = true, all_varchar = true, delim = '%s', quote = '\"', escape = '\"')")
-      :format(quoted(path), format == "tsv" and "\t" or ","))
+    local csv = [[read_csv(%s, header = true, all_varchar = true, delim = '%s', quote = '"', escape = '"')]]
+    return table_file(path, csv:format(quoted(path), format == "tsv" and "\t" or ","))
   end
   rl.raise("%s: expected a file ending in .parquet, .json, .jsonl, .csv or .tsv, found '%s'", path, files.name(path))
 end
@@ -104,7 +105,9 @@ local function names_below(folder, prefix, out)
 end
 
 local function open_folder(folder, split, config)
-  if files.kind(folder .. "/state.json") or files.kind(folder .. "/dataset_dict.json") then refuse_arrow(folder, from_disk) end
+  for _, mark in ipairs { "state.json", "dataset_dict.json" } do
+    if files.kind(files.join(folder, mark)) then refuse_arrow(folder, from_disk) end
+  end
   local readme = files.kind(folder .. "/README.md") and files.read(folder .. "/README.md")
   local list = {}
   for i, name in ipairs(splits.choose(names_below(folder, "", {}), readme, split, config, folder)) do

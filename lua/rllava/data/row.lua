@@ -85,7 +85,9 @@ end
 --- A picture from text: a data: URI, the bytes of a file, a path, or base64.
 local function from_text(text, place)
   if text:find "^data:" then
-    return { bytes = base64.data_uri(text) or bad("image: expected base64 in the data: URI, found '%s'", text:sub(1, 40)) }
+    local bytes = base64.data_uri(text)
+    return bytes and { bytes = bytes }
+      or bad("image: expected base64 in the data: URI, found '%s'", text:sub(1, 40))
   end
   if base64.is_picture(text) then return { bytes = text } end
   local decoded = #text >= 32 and not text:find "[^%w+/=_%s-]" and base64.decode(text)

@@ -5,8 +5,8 @@ local rl = require "rllava.ffi"
 local splits = {}
 
 local formats = { "parquet", "jsonl", "json", "csv", "tsv" }
-local words = { train = "train", training = "train", validation = "validation", valid = "validation", val = "validation",
-  dev = "validation", test = "test", testing = "test", eval = "test", evaluation = "test" }
+local words = { train = "train", training = "train", validation = "validation",
+  valid = "validation", val = "validation", dev = "validation", test = "test", testing = "test", eval = "test", evaluation = "test" }
 local not_rows = { ["dataset_infos.json"] = true, ["dataset_info.json"] = true, ["dataset_dict.json"] = true,
   ["state.json"] = true, ["package.json"] = true, ["config.json"] = true }
 
@@ -75,8 +75,8 @@ local function by_name(names, split, where)
   if #list == 0 and split == "train" and #filtered(names, split_of) == 0 then list = names end
   if #list > 0 then return one_format(list) end
   if #names == 0 then rl.raise("%s: expected Parquet, JSON, JSONL or CSV files, found none", where) end
-  rl.raise("%s: expected files of split '%s', found %s%s", where, split, table.concat(names, ", ", 1, math.min(#names, 8)),
-    #names > 8 and " ..." or "")
+  local some = table.concat(names, ", ", 1, math.min(#names, 8)) .. (#names > 8 and " ..." or "")
+  rl.raise("%s: expected files of split '%s', found %s", where, split, some)
 end
 
 --- The config named, the default one, or the only one.
@@ -99,7 +99,8 @@ local function by_card(names, c, split, where)
       for i, glob in ipairs(entry.patterns) do globs[i] = (c.dir and c.dir .. "/" or "") .. glob end
       local list = one_format(filtered(names, function(name) return splits.matches(name, globs) end))
       if #list > 0 then return list end
-      rl.raise("%s: split '%s': expected files %s, found none that can be read", where, split, table.concat(globs, ", "))
+      rl.raise("%s: split '%s': expected files %s, found none that can be read", where, split,
+        table.concat(globs, ", "))
     end
   end
   rl.raise("%s: expected split '%s', found %s", where, split, table.concat(found, ", "))
