@@ -33,6 +33,14 @@ rl_json *rl_json_parse(const char *text, double length, const char *name);
 const rl_json_node *rl_json_nodes(const rl_json *doc);
 void rl_json_free(rl_json *doc);
 
+/* ---- text ---- */
+
+/* What a code point is: the sum of 1 letter, 2 number, 4 mark, 8 space; 0 where it is none of them. */
+int rl_char_class(int c);
+/* Its lower and upper case, where that is one code point; else the code point itself. */
+int rl_char_lower(int c);
+int rl_char_upper(int c);
+
 /* ---- files ---- */
 
 /* A whole file, mapped read-only; an empty one has size 0.  size in bytes. */

@@ -61,6 +61,19 @@ uint32_t rl_unicode_lower(uint32_t c) {
     return c;
 }
 
+int rl_char_class(int c) {
+    rl_unicode_ready();
+    return c < 0 || c >= RL_CODE_POINTS ? 0 : rl_unicode_classes[c];
+}
+
+int rl_char_lower(int c) { return c < 0 ? c : (int)rl_unicode_lower((uint32_t)c); }
+
+int rl_char_upper(int c) {
+    for (size_t i = 0; i < sizeof lowers / sizeof *lowers; i++)
+        if ((int)lowers[i].to == c) return (int)lowers[i].from;
+    return c;
+}
+
 /* ---- text ---- */
 
 void rl_glyphs_add(rl_glyphs *t, uint32_t c, int from, int to) {

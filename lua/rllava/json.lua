@@ -1,7 +1,7 @@
 --- JSON that keeps what Lua tables lose: the order of keys, null, and, if asked, 1 against 1.0.
 ---
 ---   decode: object -> table with its keys (their order: json.keys), array -> table marked by
----   json.array, null -> json.null, integers beyond 2^53 -> json.number that prints as written.
+---   json.array, null -> json.null, integers from 2^53 on -> json.number that prints as written.
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local C = rl.C
@@ -53,7 +53,7 @@ local function number(node, exact)
   local text = ffi.string(node.text, node.length)
   local n = tonumber(text)
   if node.kind == C.RL_JSON_INT then
-    return math.abs(n) <= 2 ^ 53 and n or json.number(text)
+    return math.abs(n) < 2 ^ 53 and n or json.number(text)
   end
   return exact and n == math.floor(n) and json.number(text) or n
 end
