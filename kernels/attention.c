@@ -25,11 +25,10 @@ typedef struct {
 /* Queries [i, i + count) of a run against the packed keys and values of kv head `head`. */
 static void some_queries(const pass *a, const rl_run *u, int64_t i, int64_t count, int64_t head, const float *k, const float *v) {
     const int64_t rows = count * a->group, keys = seen(u, i + count - 1), stride = up16(u->keys);
-    float *q = room(2, rows * a->dim), *tiles = room(3, rows * (stride > a->dim ? stride : a->dim));
+    float *q = room(2, rows * a->dim);
     float *s = room(4, rows * stride), *o = room(5, rows * a->dim);
     gather_queries(q, a->t, a->q, a->q_stride, u->q0 + i, count, head, a->group, a->dim);
-    tiles_of_rows(tiles, q, a->dim, rows, a->dim);
-    product(s, stride, tiles, k, rows, up16(keys), a->dim, true);
+    product_of_rows(s, stride, q, a->dim, k, a->dim, rows, up16(keys), a->dim);
     for (int64_t r = 0; r < rows; r++) {
         const int64_t at = (u->q0 + i + r / a->group) * a->heads + head * a->group + r % a->group;
         float max, sum = soften(s + r * stride, seen(u, i + r / a->group), keys, a->scale, &max);
@@ -37,10 +36,8 @@ static void some_queries(const pass *a, const rl_run *u, int64_t i, int64_t coun
         o[r] = sum;
         for (int64_t j = 0; a->t == RL_BF16 && j < keys; j++) s[r * stride + j] = as_bf16(s[r * stride + j]);
     }
-    tiles_of_rows(tiles, s, stride, rows, keys);
     for (int64_t r = 0; r < rows; r++) q[r] = 1 / o[r];
-    for (int64_t c = 0; c < a->dim; c += 16)                    /* values have u->keys rows, of which keys count */
-        product(o + c, a->dim, tiles, v + c * u->keys, rows, a->dim - c < 16 ? a->dim - c : 16, keys, true);
+    product_of_rows(o, a->dim, s, stride, v, u->keys, rows, a->dim, keys);
     for (int64_t r = 0; r < rows; r++) {
         float *to = a->out + (u->q0 + i + r / a->group) * a->heads * a->dim + (head * a->group + r % a->group) * a->dim;
         for (int64_t d = 0; d < a->dim; d++) to[d] = o[r * a->dim + d] * q[r];

@@ -1,22 +1,11 @@
-/* What attention's two passes share: the rows of a run laid out for tile.h. */
+/* What attention's two passes share: the rows of a run laid out for products. */
 #ifndef RL_ATTENTION_H
 #define RL_ATTENTION_H
-#include "row.h"
-#include "tile.h"
-#include <stdlib.h>
+#include "product.h"
 
 enum { QUERIES = 64 };                          /* queries of one share of the work */
 
-/* Scratch of this thread, one block a purpose, kept from call to call. */
-static float *room(int which, int64_t floats) {
-    static _Thread_local struct { float *p; int64_t size; } kept[12];
-    if (kept[which].size < floats) {
-        free(kept[which].p);
-        kept[which].size = floats + floats / 4;
-        kept[which].p = aligned_alloc(64, ((size_t)kept[which].size * 4 + 63) / 64 * 64);
-    }
-    return kept[which].p;
-}
+static inline float *room(int which, int64_t floats) { return CPU(scratch)(4 + which, floats); }
 
 static inline int64_t up16(int64_t n) { return (n + 15) / 16 * 16; }
 
@@ -49,31 +38,10 @@ static void keys_down(float *out, const source *s, const rl_run *u, const rl_spa
                 out[(d / 16 * keys + j) * 16 + d % 16] = d < s->dim ? read_one(s, r, d) : 0;
 }
 
-/* Row-major x [rows][stride] as tiles [depth][m] of its rows. */
-static void tiles_of_rows(float *out, const float *x, int64_t stride, int64_t rows, int64_t depth) {
-    for (int64_t r = 0; r < rows; r += TILE) {
-        const int64_t m = rows - r < TILE ? rows - r : TILE;
-        for (int64_t i = 0; i < m; i++)
-            for (int64_t d = 0; d < depth; d++) out[d * m + i] = x[(r + i) * stride + d];
-        out += m * depth;
-    }
-}
-
-/* c [rows][stride] (+)= a (tiles of rows) times b [panels][depth][16]; columns of c. */
-static void product(float *c, int64_t stride, const float *a, const float *b, int64_t rows, int64_t columns, int64_t depth,
-                    bool fresh) {
-    for (int64_t q = 0; q < columns; q += 16 * PANELS) {
-        const int n = columns - q > 16 ? PANELS : 1;
-        const int64_t last_width = columns - q - 16 * (n - 1);
-        const int width[2] = { columns - q < 16 ? (int)(columns - q) : 16, last_width < 16 ? (int)last_width : 16 };
-        for (int64_t r = 0; r < rows; r += TILE) {
-            const int m = (int)(rows - r < TILE ? rows - r : TILE);
-            const float *b0 = b + q * depth, *at = a + r * depth;
-            const tile_out o = { { c + r * stride + q, c + r * stride + q + 16 }, stride, fresh };
-            if (width[n - 1] == 16) tile(m, n, at, b0, b0 + 16 * depth, depth, o);
-            else tile_narrow(m, n, at, b0, b0 + 16 * depth, depth, o, width);
-        }
-    }
+/* c [rows][stride] (+)= a [rows][a_row] times b [ceil(columns / 16)][b_rows][16], over depth. */
+static inline void product_of_rows(float *c, int64_t stride, const float *a, int64_t a_row, const float *b, int64_t b_rows,
+                                   int64_t rows, int64_t columns, int64_t depth) {
+    CPU(multiply)(FLOATS, false, (matrix){ c, stride, RL_PANEL, columns }, rows, a, a_row, b, b_rows * RL_PANEL, depth, true, NULL);
 }
 
 static inline int64_t seen(const rl_run *u, int64_t query) { return u->causal ? u->keys - u->qn + query + 1 : u->keys; }

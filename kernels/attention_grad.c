@@ -36,26 +36,15 @@ static void slopes(const pass *a, const rl_run *u, int64_t i, int64_t rows, int6
     }
 }
 
-/* x [rows][stride] as tiles [rows][m] of its columns. */
-static void tiles_of_columns(float *out, const float *x, int64_t stride, int64_t rows, int64_t columns) {
-    for (int64_t c = 0; c < columns; c += TILE) {
-        const int64_t m = columns - c < TILE ? columns - c : TILE;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t i = 0; i < m; i++) out[r * m + i] = x[r * stride + c + i];
-        out += m * rows;
-    }
-}
-
 /* grad rows of the keys += w^T x: w [rows][stride] by keys, x as panels. */
 static void add_to_keys(const pass *a, float *grad, const rl_run *u, const rl_span *spans, int64_t head, const float *w,
-                        int64_t stride, const float *x, int64_t rows, int64_t keys, float *tiles) {
+                        int64_t stride, const float *x, int64_t rows, int64_t keys) {
     int64_t j = 0;
     for (int i = 0; i < u->spans && j < keys; i++) {
         const rl_span *span = &spans[u->span0 + i];
         const int64_t n = keys - j < span->n ? keys - j : span->n;
-        tiles_of_columns(tiles, w + j, stride, rows, n);
-        float *to = grad + span->row * a->kv_stride + head * a->dim;
-        product(to, a->kv_stride, tiles, x, n, a->dim, rows, false);
+        const matrix to = { grad + span->row * a->kv_stride + head * a->dim, a->kv_stride, RL_PANEL, a->dim };
+        CPU(multiply)(FLOATS, true, to, n, w + j, stride, x, rows * RL_PANEL, rows, false, NULL);
         j += span->n;
     }
 }
@@ -63,23 +52,19 @@ static void add_to_keys(const pass *a, float *grad, const rl_run *u, const rl_sp
 static void some_queries(const pass *a, const rl_run *u, const rl_span *spans, int64_t i, int64_t count, int64_t head,
                          const float *kt, const float *kd, const float *vt) {
     const int64_t rows = count * a->group, dim = a->dim, keys = seen(u, i + count - 1), stride = up16(u->keys);
-    float *q = room(3, rows * dim), *g = room(4, rows * dim), *tiles = room(5, (rows + TILE) * (stride > dim ? stride : dim));
+    float *q = room(3, rows * dim), *g = room(4, rows * dim);
     float *s = room(6, rows * stride), *ds = room(7, rows * stride), *panels = room(8, rows * up16(dim));
     gather_queries(q, a->t, a->q, a->q_stride, u->q0 + i, count, head, a->group, dim);
     gather_queries(g, a->t, a->dout, a->heads * dim, u->q0 + i, count, head, a->group, dim);
-    tiles_of_rows(tiles, q, dim, rows, dim);
-    product(s, stride, tiles, kt, rows, up16(keys), dim, true);
-    tiles_of_rows(tiles, g, dim, rows, dim);
-    product(ds, stride, tiles, vt, rows, up16(keys), dim, true);
+    product_of_rows(s, stride, q, dim, kt, dim, rows, up16(keys), dim);
+    product_of_rows(ds, stride, g, dim, vt, dim, rows, up16(keys), dim);
     slopes(a, u, i, rows, head, keys, stride, s, ds);
     panels_of(panels, g, rows, dim);
-    add_to_keys(a, a->dv, u, spans, head, s, stride, panels, rows, keys, tiles);
+    add_to_keys(a, a->dv, u, spans, head, s, stride, panels, rows, keys);
     panels_of(panels, q, rows, dim);
-    add_to_keys(a, a->dk, u, spans, head, ds, stride, panels, rows, keys, tiles);
-    tiles_of_rows(tiles, ds, stride, rows, keys);
+    add_to_keys(a, a->dk, u, spans, head, ds, stride, panels, rows, keys);
     float *dq = room(9, rows * dim);
-    for (int64_t c = 0; c < dim; c += 16)
-        product(dq + c, dim, tiles, kd + c * u->keys, rows, dim - c < 16 ? dim - c : 16, keys, true);
+    product_of_rows(dq, dim, ds, stride, kd, u->keys, rows, dim, keys);
     for (int64_t r = 0; r < rows; r++) {
         float *to = a->dq + (u->q0 + i + r / a->group) * a->q_stride + (head * a->group + r % a->group) * dim;
         for (int64_t d = 0; d < dim; d++) to[d] += dq[r * dim + d];

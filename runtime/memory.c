@@ -5,13 +5,16 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static _Atomic int64_t used, peak;
 
 void *rl_alloc(double bytes) {
-    const size_t n = bytes < 64 ? 64 : ((size_t)bytes + 63) / 64 * 64;
-    void *p = aligned_alloc(64, n);
+    const size_t huge = 1 << 21, align = bytes < 4 * (double)huge ? 64 : huge;
+    const size_t n = bytes < 64 ? 64 : ((size_t)bytes + align - 1) / align * align;
+    void *p = aligned_alloc(align, n);
     if (!p) return rl_fail("memory: expected room for %.0f bytes, found none", bytes);
+    if (align == huge) madvise(p, n, MADV_HUGEPAGE);        /* a wish: a walk over weights then needs few page tables */
     const int64_t now = atomic_fetch_add(&used, (int64_t)malloc_usable_size(p)) + (int64_t)malloc_usable_size(p);
     int64_t top = atomic_load(&peak);
     while (now > top && !atomic_compare_exchange_weak(&peak, &top, now)) {}

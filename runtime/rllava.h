@@ -274,6 +274,11 @@ int rl_threads(int n);
  * the best of this machine. */
 const char *rl_cpu(const char *name);
 
+/* What the pool can do at most, for benchmarks, measured now: FLOP per second of multiply-adds in registers (dtype
+ * RL_FLOAT or RL_HALF), bytes per second read from memory.  Each is the best of several runs of some ms. */
+double rl_peak_flops(int dtype);
+double rl_peak_bytes(void);
+
 /* ---- operations: each makes y live, or records it where an input is symbolic ---- */
 
 /* The same numbers in another shape.  Symbolic rows are kept: shape names the other axes. */
