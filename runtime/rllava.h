@@ -233,6 +233,31 @@ void rl_draw_text(unsigned char *rgb, int width, int height, int x, int y, const
 
 /* ---- processes ---- */
 
+/* A child process that runs this very program with other arguments.  It and its parent exchange
+ * messages over a socket; its input is empty, what it prints is collected. */
+typedef struct rl_process rl_process;
+/* arguments: texts, one a line, at most 16. */
+rl_process *rl_process_start(const char *arguments);
+/* Kills it where it still runs. */
+void rl_process_free(rl_process *p);
+/* Queues a message; it goes out here and in rl_process_wait. */
+int rl_process_send(rl_process *p, const void *data, double bytes);
+/* Waits at most so many seconds until one of n (at most 64) has a message or has closed its end
+ * -> how many of them have. */
+int rl_process_wait(rl_process **list, int n, double seconds);
+/* The next message, until the next wait; NULL: none.  What it has printed since the last call. */
+const char *rl_process_next(rl_process *p, double *bytes);
+const char *rl_process_said(rl_process *p, double *bytes);
+/* How it ended ("was ended by signal 9"); NULL while it runs.  wait: until it has ended. */
+const char *rl_process_ended(rl_process *p, int wait);
+/* Bytes of memory that it holds now. */
+double rl_process_memory(const rl_process *p);
+/* In the child.  begin: it dies with its parent, leaves no core, ignores Ctrl-C, and may take so
+ * many bytes of address space more (0: any).  next: waits for a message; NULL: the parent has gone. */
+int rl_child_begin(double memory);
+const char *rl_child_next(double *bytes);
+int rl_child_answer(const void *data, double bytes);
+
 /* ---- tensors ---- */
 
 /* Numbers [dim0, ...], f32 or i32, in memory that dies with the scope it was made in.  In a recorded tape

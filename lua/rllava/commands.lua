@@ -22,4 +22,19 @@ function commands.show(folder, step, n, kind)
   return 0
 end
 
+--- rllava try-reward RECIPE [--n N] [key=value ...]: some responses of the policy and what the reward makes of them.
+commands["try-reward"] = function(path, ...)
+  if not path then error("try-reward: expected a recipe's file", 0) end
+  local n, overrides, args = 8, {}, { ... }
+  for i, a in ipairs(args) do
+    if a == "--n" then n = tonumber(args[i + 1]) or error("--n: expected a number", 0)
+    elseif args[i - 1] ~= "--n" then overrides[#overrides + 1] = a end
+  end
+  require("rllava.try_reward").run(require("rllava.recipe").load(path, overrides), n)
+  return 0
+end
+
+--- A worker of the rewards, started by a run.
+commands["--reward-worker"] = function() return require("rllava.reward_worker").main() end
+
 return commands
