@@ -66,21 +66,17 @@ local function stored(self, read, place)
   end }
 end
 
---- A part whose rows are made when asked for, and kept.
+--- A part whose rows are made whenever they are asked for.
 local function made(n, get, place, name)
-  local kept = {}
   return { n = n, get = function(i)
-    if not kept[i] then
-      local source = ("%s: row %d"):format(name, i)
-      local t = get(i)
-      if type(t) ~= "table" then
-        rl.raise("%s: expected a row { column = value }, found %s", source, tostring(t))
-      end
-      local fields, from = canonical(row.without_null(t), place, source)
-      if not fields then rl.raise("%s", from) end
-      kept[i] = visible(t, fields, from, source)
+    local source = ("%s: row %d"):format(name, i)
+    local t = get(i)
+    if type(t) ~= "table" then
+      rl.raise("%s: expected a row { column = value }, found %s", source, tostring(t))
     end
-    return kept[i]
+    local fields, from = canonical(row.without_null(t), place, source)
+    if not fields then rl.raise("%s", from) end
+    return visible(t, fields, from, source)
   end }
 end
 
