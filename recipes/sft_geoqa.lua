@@ -8,7 +8,7 @@ return rl.recipe {
   model     = tiny.folder "outputs/tiny-vl-fresh", init_seed = 1,
   data      = { train = "geoqa-tiny@demonstrations", val = "geoqa-tiny@test", val_apart = { "geoqa-tiny@test_numbers" },
                 prompts_per_step = 32, max_prompt_length = 64, shuffle = false },
-  reward    = { { "rewards/geoqa.lua", 1 } },
+  reward    = "rewards/geoqa.lua",
   algorithm = "sft",
   rollout   = { max_new_tokens = 56, val_sampled = true },
   optim     = { lr = 1.5e-3, betas = { 0.9, 0.98 }, weight_decay = 0.01, decay_matrices_only = true, skip_grad_norm = 0,
