@@ -18,7 +18,9 @@ function chat.new(text, options)
     if key == "name" then self.name = v elseif key ~= "tool_use" then self.variables[key] = v end
   end
   self.template = jinja.compile(text, self.name)
-  if options and options.tool_use then self.tool_use = jinja.compile(options.tool_use, self.name .. " tool_use") end
+  if options and options.tool_use then
+    self.tool_use = jinja.compile(options.tool_use, self.name .. " tool_use")
+  end
   return self
 end
 
@@ -41,13 +43,15 @@ local function choose(v, file)
   end
   local by_name, names = {}, {}
   for i, entry in ipairs(v) do
-    if type(entry) ~= "table" or type(entry.name) ~= "string" or type(entry.template) ~= "string" then
+    if type(entry) ~= "table" or type(entry.name) ~= "string"
+      or type(entry.template) ~= "string" then
       rl.raise("%s: chat_template: entry %d: expected a name and a template", file, i)
     end
     by_name[entry.name], names[i] = entry.template, entry.name
   end
   if not by_name.default then
-    rl.raise("%s: chat_template: expected one named 'default', found %s", file, table.concat(names, ", "))
+    rl.raise("%s: chat_template: expected one named 'default', found %s", file,
+      table.concat(names, ", "))
   end
   return by_name.default, by_name.tool_use
 end
@@ -59,8 +63,8 @@ local function object(path)
   return v
 end
 
---- folder: a model's; its chat_template.jinja, else chat_template.json, else tokenizer_config.json's
---- chat_template -> chat, with the special tokens of tokenizer_config.json.
+--- folder: a model's; its chat_template.jinja, else chat_template.json, else
+--- tokenizer_config.json's chat_template -> chat, with the special tokens of tokenizer_config.json.
 function chat.load(folder)
   local config_file = files.join(folder, "tokenizer_config.json")
   local config = object(config_file) or {}
@@ -76,8 +80,8 @@ function chat.load(folder)
   local holder = object(path)
   if not holder or holder.chat_template == nil then path, holder = config_file, config end
   if holder.chat_template == nil or holder.chat_template == json.null then
-    rl.raise("%s: expected a chat template (chat_template.jinja, chat_template.json, or in tokenizer_config.json), "
-      .. "found none", folder)
+    rl.raise("%s: expected a chat template (chat_template.jinja, chat_template.json, "
+      .. "or in tokenizer_config.json), found none", folder)
   end
   local text
   text, options.tool_use = choose(holder.chat_template, path)
@@ -91,11 +95,14 @@ local function copy(t)
   return json.object(members)
 end
 
---- Messages as templates expect them: a reasoning given as `reasoning` or `thinking` is also reasoning_content.
+--- Messages as templates expect them: a reasoning given as `reasoning` or `thinking` is also
+--- reasoning_content.
 local function prepared(messages)
   local list = json.array {}
   for i, m in ipairs(messages) do
-    if type(m) ~= "table" then rl.raise("message %d: expected a table with role and content, found %s", i, type(m)) end
+    if type(m) ~= "table" then
+      rl.raise("message %d: expected a table with role and content, found %s", i, type(m))
+    end
     local reasoning = m.reasoning_content == nil and (m.reasoning or m.thinking)
     if reasoning and reasoning ~= json.null then
       m = copy(m)
@@ -133,19 +140,21 @@ end
 --- Cuts what the template puts behind the last message.
 local function cut_mark(text, final)
   local short = mark:sub(1, -2)
-  local found = text:find(unicode.trim(final), 1, true) and text:reverse():find(short:reverse(), 1, true)
+  local found = text:find(unicode.trim(final), 1, true)
+    and text:reverse():find(short:reverse(), 1, true)
   if not found then
-    rl.raise("continue_final_message: expected the last message in the text, found that the template changed it: %q",
-      final)
+    rl.raise("continue_final_message: expected the last message in the text, "
+      .. "found that the template changed it: %q", final)
   end
   local at = #text - found - #short + 2
   local head = text:sub(1, at - 1)
   return text:sub(at, at + #mark - 1) == mark and head or unicode.strip(head, nil, false, true)
 end
 
---- messages: list of { role =, content = text or list of { type = "text", text = } | { type = "image" } }
---- -> text, spans.  options: add_generation_prompt; tools; continue_final_message (the text ends
---- inside the last message); any other variable of the template; now, seconds since 1970.
+--- messages: list of { role =, content = }, content: text or a list of { type = "text", text = }
+--- and { type = "image" } -> text, spans.  options: add_generation_prompt; tools;
+--- continue_final_message (the text ends inside the last message); any other variable of the
+--- template; now, seconds since 1970.
 --- spans: { from, to } in characters, half open, of the template's generation blocks.
 function Chat:render(messages, options)
   local vars = { tools = json.null, documents = json.null, add_generation_prompt = false }
@@ -157,7 +166,9 @@ function Chat:render(messages, options)
     if vars.add_generation_prompt then
       rl.raise "continue_final_message: expected no add_generation_prompt beside it, found both"
     end
-    if #vars.messages == 0 then rl.raise "continue_final_message: expected a message, found none" end
+    if #vars.messages == 0 then
+      rl.raise "continue_final_message: expected a message, found none"
+    end
     final = put_mark(vars.messages)
   end
   local template = vars.tools ~= json.null and self.tool_use or self.template
@@ -189,8 +200,8 @@ local function three_turns(parts)
   return messages
 end
 
---- Does the text of a conversation stay a prefix of itself as turns are added?  -> true; or false and
---- why.  Where it does not, only the tokens of each turn as they were sampled are right.
+--- Does the text of a conversation stay a prefix of itself as turns are added?  -> true; or false
+--- and why.  Where it does not, only the tokens of each turn as they were sampled are right.
 function Chat:append_only()
   local ok, messages = false, nil
   for _, parts in ipairs { false, true } do
@@ -203,21 +214,24 @@ function Chat:append_only()
     local so_far = {}
     for i = 1, n do so_far[i] = messages[i] end
     local rendered, text = pcall(self.render, self, so_far, { add_generation_prompt = n % 2 == 1 })
-    if not rendered then return false, ("turn %d does not render: %s"):format(math.ceil(n / 2), text) end
+    if not rendered then
+      return false, ("turn %d does not render: %s"):format(math.ceil(n / 2), text)
+    end
     if text:sub(1, #before) ~= before then
       local at = first_difference(before, text)
-      return false, ("turn %d: expected the text to go on after %s, found %s"):format(math.ceil(n / 2),
-        excerpt(before, at), excerpt(text, at))
+      local message = "turn %d: expected the text to go on after %s, found %s"
+      return false, message:format(math.ceil(n / 2), excerpt(before, at), excerpt(text, at))
     end
     before = text
   end
   return true
 end
 
---- The text of a prompt template (recipes/prompts/NAME.jinja) -> template with one variable, content.
---- White space at its ends goes; blanks and newlines around its blocks stay.
+--- The text of a prompt template (recipes/prompts/NAME.jinja) -> template with one variable,
+--- content. White space at its ends goes; blanks and newlines around its blocks stay.
 function chat.format_prompt(text, name)
-  return jinja.compile(unicode.trim(text), name or "format_prompt", { trim_blocks = false, lstrip_blocks = false })
+  return jinja.compile(unicode.trim(text), name or "format_prompt",
+    { trim_blocks = false, lstrip_blocks = false })
 end
 
 --- "a <image> b" -> parts of text, image, video; empty texts go.  counts: by kind, added to.
@@ -261,7 +275,8 @@ end
 local function verify(counts, wanted)
   for _, kind in ipairs { "image", "video" } do
     if counts[kind] and counts[kind] ~= wanted[kind] then
-      rl.raise("prompt: expected %d <%s> marks, one for each %s, found %d", wanted[kind], kind, kind, counts[kind])
+      rl.raise("prompt: expected %d <%s> marks, one for each %s, found %d", wanted[kind], kind,
+        kind, counts[kind])
     end
   end
 end
@@ -278,9 +293,13 @@ function chat.messages(prompt, nimages, nvideos, format_prompt)
     verify(counts, wanted)
     return list
   end
-  if type(prompt) ~= "string" then rl.raise("prompt: expected text or a list of messages, found %s", type(prompt)) end
+  if type(prompt) ~= "string" then
+    rl.raise("prompt: expected text or a list of messages, found %s", type(prompt))
+  end
   if format_prompt then prompt = format_prompt:render { content = prompt } end
-  if (nimages or 0) > 0 and not prompt:find("<image>", 1, true) then prompt = "<image>" .. prompt end
+  if (nimages or 0) > 0 and not prompt:find("<image>", 1, true) then
+    prompt = "<image>" .. prompt
+  end
   if not next(counts) then return { { role = "user", content = prompt } } end
   local parts = split(prompt, counts)
   verify(counts, wanted)

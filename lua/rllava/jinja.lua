@@ -1,4 +1,5 @@
---- Jinja2 templates, as the hub's chat templates use them, without a way to files, Lua or an endless run.
+--- Jinja2 templates, as the hub's chat templates use them, without a way to files, Lua or an
+--- endless run.
 ---
 ---   local t = jinja.compile(text, "chat_template")
 ---   local text = t:render { messages = ..., add_generation_prompt = true }
@@ -19,7 +20,9 @@ local function guarded(name, position, body)
   local ok, result = xpcall(body, function(e)
     if type(e) == "table" and e.jinja then return e.jinja end
     local text = tostring(e)
-    if text:find("stack overflow", 1, true) then return "expected fewer nested steps, found a stack overflow" end
+    if text:find("stack overflow", 1, true) then
+      return "expected fewer nested steps, found a stack overflow"
+    end
     return text
   end)
   if not ok then rl.raise("%s:%d: %s", name, position.line, result) end
@@ -60,7 +63,8 @@ end
 function Template:render(vars, options)
   options = options or {}
   local position, root = { line = 1 }, { n = 0 }
-  local run = setmetatable({ known = known, position = position, depth = 0, out = root, root = root, spans = {} }, Run)
+  local run = setmetatable({ known = known, position = position, depth = 0, out = root, root = root,
+    spans = {} }, Run)
   guarded(self.name, position, function()
     V.allow(options.work or 1e7)
     local scope = Run.inner(globals(options))
@@ -68,7 +72,8 @@ function Template:render(vars, options)
     run.top = scope
     scope.self = V.object("TemplateReference", { attr = function(name)
       local body = self.blocks[name]
-      return body and V.object("Block", { call = function() return run:capture(body, Run.inner(scope)) end })
+      return body and V.object("Block", { call = function() return run:capture(body,
+        Run.inner(scope)) end })
     end })
     run:exec(self.body, scope)
   end)

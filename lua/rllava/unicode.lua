@@ -52,7 +52,8 @@ local function map(text)
   return t
 end
 
--- Where the upper case is not the inverse of a lower case of one code point (Unicode's SpecialCasing).
+-- Where the upper case is not the inverse of a lower case of one code point (Unicode's
+-- SpecialCasing).
 local uppers = map [[
 µ=Μ ß=SS ı=I ŉ=ʼN ſ=S ǅ=Ǆ ǈ=Ǉ ǋ=Ǌ ǰ=J̌ ǲ=Ǳ ͅ=Ι ΐ=Ϊ́ ΰ=Ϋ́ ς=Σ ϐ=Β
 ϑ=Θ ϕ=Φ ϖ=Π ϰ=Κ ϱ=Ρ
@@ -146,8 +147,10 @@ function unicode.title(s)
 end
 
 local spaces = {}
-for _, c in ipairs { 9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f,
-  0x3000, 0x2000, 0x2001, 0x2002, 0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008, 0x2009, 0x200a } do
+for _, c in ipairs {
+  9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f,
+  0x3000, 0x2000, 0x2001, 0x2002, 0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008, 0x2009, 0x200a
+} do
   spaces[unicode.char(c)] = true
 end
 
@@ -172,6 +175,15 @@ for code in ([[
 1e2f0 1e950 1fbf0 1d7ce 1d7d8 1d7e2 1d7ec 1d7f6
 ]]):gmatch "%x+" do zeros[tonumber(code, 16)] = true end
 
+-- Digits that belong to no decimal system.
+local raised = {
+  { 0xb2, 0xb3 }, { 0xb9, 0xb9 }, { 0x1369, 0x1371 }, { 0x19da, 0x19da }, { 0x2070, 0x2070 },
+  { 0x2074, 0x2079 }, { 0x2080, 0x2089 }, { 0x2460, 0x2468 }, { 0x2474, 0x247c },
+  { 0x2488, 0x2490 }, { 0x24ea, 0x24ea }, { 0x24f5, 0x24fd }, { 0x24ff, 0x24ff },
+  { 0x2776, 0x277e }, { 0x2780, 0x2788 }, { 0x278a, 0x2792 }, { 0x10a40, 0x10a43 },
+  { 0x10e60, 0x10e68 }, { 0x11052, 0x1105a }, { 0x1f100, 0x1f10a }
+}
+
 --- A digit of a decimal system; those and the raised, lowered and circled ones.
 function unicode.is_decimal(c)
   local code = unicode.code(c)
@@ -181,10 +193,7 @@ end
 function unicode.is_digit(c)
   local code = unicode.code(c)
   if unicode.is_decimal(c) then return true end
-  for _, range in ipairs { { 0xb2, 0xb3 }, { 0xb9, 0xb9 }, { 0x1369, 0x1371 }, { 0x19da, 0x19da }, { 0x2070, 0x2070 },
-    { 0x2074, 0x2079 }, { 0x2080, 0x2089 }, { 0x2460, 0x2468 }, { 0x2474, 0x247c }, { 0x2488, 0x2490 },
-    { 0x24ea, 0x24ea }, { 0x24f5, 0x24fd }, { 0x24ff, 0x24ff }, { 0x2776, 0x277e }, { 0x2780, 0x2788 },
-    { 0x278a, 0x2792 }, { 0x10a40, 0x10a43 }, { 0x10e60, 0x10e68 }, { 0x11052, 0x1105a }, { 0x1f100, 0x1f10a } } do
+  for _, range in ipairs(raised) do
     if code >= range[1] and code <= range[2] then return true end
   end
   return false

@@ -91,7 +91,9 @@ local function divide(op, a, b)
     local rest = x % y
     return op == "%" and rest or (x - rest) / y
   end
-  if math.abs(y) >= base then V.fail("'%s': expected a divisor below 10^7 for so large a number", op) end
+  if math.abs(y) >= base then
+    V.fail("'%s': expected a divisor below 10^7 for so large a number", op)
+  end
   local p, q, rest = parse(a), { sign = 1 }, 0
   for i = #p, 1, -1 do
     local d = rest * base + p[i]
@@ -120,7 +122,9 @@ function big.arithmetic(op, a, b)
     return math.abs(x ^ y) < 2 ^ 53 and x ^ y or power(a, y)
   end
   local result = op == "+" and x + y or op == "-" and x - y or x * y
-  if math.abs(x) < 2 ^ 53 and math.abs(y) < 2 ^ 53 and math.abs(result) < 2 ^ 53 then return result + 0 end
+  if math.abs(x) < 2 ^ 53 and math.abs(y) < 2 ^ 53 and math.abs(result) < 2 ^ 53 then
+    return result + 0
+  end
   local p, q = parse(a), parse(b)
   if op == "*" then return value(multiply(p, q)) end
   if op == "-" then q.sign = -q.sign end

@@ -13,16 +13,23 @@ function call.binder(what, spec)
   end
   return function(args, kwargs)
     local values = {}
-    if #args > #names then V.fail("%s: expected at most %d arguments, found %d", what, #names, #args) end
+    if #args > #names then
+      V.fail("%s: expected at most %d arguments, found %d", what, #names, #args)
+    end
     for i, v in ipairs(args) do values[i] = v end
     for _, key in ipairs(kwargs and V.keys(kwargs) or {}) do
       local i = place[key]
-      if not i then V.fail("%s: expected an argument of its own (%s), found '%s'", what, table.concat(names, ", "), key) end
+      if not i then
+        V.fail("%s: expected one of its arguments (%s), found '%s'", what,
+          table.concat(names, ", "), key)
+      end
       if values[i] ~= nil then V.fail("%s: %s: expected one value, found two", what, key) end
       values[i] = V.get(kwargs, key)
     end
     for i, name in ipairs(names) do
-      if needed[i] and values[i] == nil then V.fail("%s: %s: expected a value, found none", what, name) end
+      if needed[i] and values[i] == nil then
+        V.fail("%s: %s: expected a value, found none", what, name)
+      end
     end
     return values, #names
   end
@@ -40,7 +47,9 @@ end
 --- Calls a value of the template.
 function call.value(f, args, kwargs)
   if V.is_undefined(f) then V.need(f) end
-  if not V.is_object(f) or not f.call then V.fail("expected something to call, found %s", V.type(f)) end
+  if not V.is_object(f) or not f.call then
+    V.fail("expected something to call, found %s", V.type(f))
+  end
   V.spend(1)
   return f.call(args, kwargs)
 end

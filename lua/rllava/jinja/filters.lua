@@ -17,7 +17,9 @@ local function getter(attribute, default)
   local path = {}
   if V.integer(attribute) then path[1] = V.integer(attribute)
   else
-    for part in (call.text(attribute, "attribute") .. "."):gmatch "(.-)%." do path[#path + 1] = tonumber(part) or part end
+    for part in (call.text(attribute, "attribute") .. "."):gmatch "(.-)%." do
+      path[#path + 1] = tonumber(part) or part
+    end
   end
   return function(v)
     for _, part in ipairs(path) do
@@ -53,8 +55,9 @@ local function merge_sort(items, keys, reverse)
       local mid, high = math.min(low + width, n + 1), math.min(low + 2 * width, n + 1)
       local i, j = low, mid
       for k = low, high - 1 do
-        if i < mid and (j >= high or not later(order[i], order[j])) then merged[k], i = order[i], i + 1
-        else merged[k], j = order[j], j + 1 end
+        local left = i < mid and (j >= high or not later(order[i], order[j]))
+        merged[k] = order[left and i or j]
+        if left then i = i + 1 else j = j + 1 end
       end
     end
     order, width = merged, 2 * width
@@ -90,7 +93,8 @@ def("dictsort", "case_sensitive by reverse", function(v, case, by, reverse)
   if by ~= "key" and by ~= "value" then V.fail "dictsort: by: expected 'key' or 'value'" end
   local items, key = {}, key_of(nil, case)
   for i, k in ipairs(V.keys(v)) do items[i] = V.tuple { k, V.get(v, k) } end
-  return V.list(sorted_by(items, function(e) return key(e[by == "key" and 1 or 2]) end, is_true(reverse)))
+  local at = by == "key" and 1 or 2
+  return V.list(sorted_by(items, function(e) return key(e[at]) end, is_true(reverse)))
 end)
 
 --- Equal keys, in the order of their first appearance: position of the first equal one, or nil.
@@ -245,7 +249,9 @@ function filters.map(v, args, kwargs, run)
   local change
   if #args == 0 and kwargs then
     local attribute = V.get(kwargs, "attribute")
-    if attribute == nil then V.fail "map: expected the name of a filter or attribute=, found neither" end
+    if attribute == nil then
+      V.fail "map: expected the name of a filter or attribute=, found neither"
+    end
     change = getter(attribute, V.get(kwargs, "default"))
   else
     local name = call.text(args[1] == nil and V.none or args[1], "map: filter")

@@ -13,14 +13,18 @@ local function given(v) return v ~= nil and v ~= V.none end
 local function is_true(v) return v ~= nil and V.truth(v) end
 
 def("default", "default_value boolean", function(v, default, boolean)
-  if V.is_undefined(v) or is_true(boolean) and not V.truth(v) then return default == nil and "" or default end
+  if V.is_undefined(v) or is_true(boolean) and not V.truth(v) then
+    return default == nil and "" or default
+  end
   return v
 end)
 filters.d = filters.default
 
 def("attr", "name!", function(v, name)
   name = call.text(name, "attr")
-  if V.is_dict(v) and V.get(v, name) ~= nil then return V.undefined("a dict has no attribute '%s'", name) end
+  if V.is_dict(v) and V.get(v, name) ~= nil then
+    return V.undefined("a dict has no attribute '%s'", name)
+  end
   return get.attr(v, name)
 end)
 
@@ -51,7 +55,9 @@ local function float_of(text)
     return tonumber((text:gsub("_", "")))
   end
   local word = text:lower():match "^[-+]?(%a+)$"
-  if word == "inf" or word == "infinity" then return text:sub(1, 1) == "-" and -math.huge or math.huge end
+  if word == "inf" or word == "infinity" then
+    return text:sub(1, 1) == "-" and -math.huge or math.huge
+  end
   return word == "nan" and 0 / 0 or nil
 end
 
@@ -60,7 +66,9 @@ local function truncated(x) return x < 0 and math.ceil(x) + 0 or math.floor(x) e
 def("int", "default base", function(v, default, base)
   if default == nil then default = 0 end
   base = call.integer(base, "int: base", 10)
-  if base ~= 0 and (base < 2 or base > 36) then V.fail("int: base: expected 2 to 36, found %d", base) end
+  if base ~= 0 and (base < 2 or base > 36) then
+    V.fail("int: base: expected 2 to 36, found %d", base)
+  end
   if V.is_undefined(v) then V.need(v) end
   local text, n = V.text(v), V.number(v)
   if text then
@@ -80,7 +88,8 @@ def("float", "default", function(v, default)
 end)
 
 def("round", "precision method", function(v, precision, method)
-  precision, method = call.integer(precision, "round: precision", 0), method == nil and "common" or V.text(method)
+  precision = call.integer(precision, "round: precision", 0)
+  method = method == nil and "common" or V.text(method)
   local x = V.number(v)
   if V.is_undefined(v) then V.need(v) end
   if not x then V.fail("round: expected a number, found %s", V.type(v)) end
@@ -88,7 +97,9 @@ def("round", "precision method", function(v, precision, method)
   local scale = 10 ^ math.abs(precision)
   if method == "common" then
     if V.integer(v) and precision >= 0 then return ops.binary("+", 0, v) end
-    if precision >= 0 then return V.float(tonumber(V.printf("%." .. math.min(precision, 99) .. "f", x))) end
+    if precision >= 0 then
+      return V.float(tonumber(V.printf("%." .. math.min(precision, 99) .. "f", x)))
+    end
     local whole = tonumber(V.printf("%.0f", x / scale)) * scale
     return V.integer(v) and whole or V.float(whole)
   end
@@ -98,17 +109,20 @@ def("round", "precision method", function(v, precision, method)
   return V.float(cut(x * scale) / scale)
 end)
 
-def("tojson", "ensure_ascii indent separators sort_keys", function(v, ascii, indent, separators, sort)
+local json_arguments = "ensure_ascii indent separators sort_keys"
+def("tojson", json_arguments, function(v, ascii, indent, separators, sort)
   local options = { ascii = is_true(ascii), sort = is_true(sort), comma = ", ", colon = ": " }
   if given(indent) then
     local n = V.integer(indent)
     if n and n > 1000 then V.fail "tojson: indent: expected at most 1000" end
-    options.indent, options.comma = n and (" "):rep(math.max(0, n)) or call.text(indent, "tojson: indent"), ","
+    options.indent = n and (" "):rep(math.max(0, n)) or call.text(indent, "tojson: indent")
+    options.comma = ","
   end
   if given(separators) then
     local pair = V.items(separators)
     if #pair ~= 2 then V.fail("tojson: separators: expected two texts, found %d", #pair) end
-    options.comma, options.colon = call.text(pair[1], "separators"), call.text(pair[2], "separators")
+    options.comma = call.text(pair[1], "separators")
+    options.colon = call.text(pair[2], "separators")
   end
   return show.json(v, options)
 end)

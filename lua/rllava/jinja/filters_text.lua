@@ -46,7 +46,9 @@ end)
 def("center", "width", function(s, width) return methods.str.center(s, { width or 80 }) end)
 
 filters.format = function(v, args, kwargs)
-  if #args > 0 and kwargs then V.fail "format: expected arguments by place or by name, found both" end
+  if #args > 0 and kwargs then
+    V.fail "format: expected arguments by place or by name, found both"
+  end
   return format.percent(show.str(v), kwargs or V.tuple(args))
 end
 
@@ -75,16 +77,21 @@ def("indent", "width first blank", function(s, width, first, blank)
   local lines = lines_of(s .. "\n")
   V.spend_text(#lines * #by)
   for i, line in ipairs(lines) do
-    if i == 1 and is_true(first) or i > 1 and (line ~= "" or is_true(blank)) then lines[i] = by .. line end
+    if i == 1 and is_true(first) or i > 1 and (line ~= "" or is_true(blank)) then
+      lines[i] = by .. line
+    end
   end
   return table.concat(lines, "\n")
 end)
 
 def("truncate", "length killwords end leeway", function(s, length, kill, tail, leeway)
-  length, tail = call.integer(length, "truncate: length", 255), tail == nil and "..." or call.text(tail, "truncate: end")
+  length = call.integer(length, "truncate: length", 255)
+  tail = tail == nil and "..." or call.text(tail, "truncate: end")
   leeway = given(leeway) and call.integer(leeway, "truncate: leeway") or 5
   local keep = length - unicode.len(tail)
-  if keep < 0 then V.fail("truncate: length: expected at least %d, found %d", unicode.len(tail), length) end
+  if keep < 0 then
+    V.fail("truncate: length: expected at least %d, found %d", unicode.len(tail), length)
+  end
   if unicode.len(s) <= length + leeway then return s end
   local head = ops.slice(s, 0, keep)
   return (is_true(kill) and head or head:match "^(.*) " or head) .. tail
@@ -130,19 +137,23 @@ local function wrapped(s, width, long, hyphens)
         end
       else flush() end
     end
-    if size > 0 and not (piece:find "^%s" and n == 0 and #lines > 0) then line[#line + 1], n = piece, n + size end
+    if size > 0 and not (piece:find "^%s" and n == 0 and #lines > 0) then
+      line[#line + 1], n = piece, n + size
+    end
   end
   flush()
   return lines
 end
 
-def("wordwrap", "width break_long_words wrapstring break_on_hyphens", function(s, width, long, by, hyphens)
+local wrap_arguments = "width break_long_words wrapstring break_on_hyphens"
+def("wordwrap", wrap_arguments, function(s, width, long, by, hyphens)
   width = call.integer(width, "wordwrap: width", 79)
   if width < 1 then V.fail "wordwrap: width: expected at least 1" end
   by = given(by) and call.text(by, "wordwrap: wrapstring") or "\n"
+  long, hyphens = long == nil or V.truth(long), hyphens == nil or V.truth(hyphens)
   local out = {}
   for i, line in ipairs(lines_of(s)) do
-    out[i] = table.concat(wrapped(line, width, long == nil or V.truth(long), hyphens == nil or V.truth(hyphens)), by)
+    out[i] = table.concat(wrapped(line, width, long, hyphens), by)
   end
   V.spend_text(#s * (1 + #by))
   return table.concat(out, by)
@@ -227,7 +238,9 @@ filters.filesizeformat = call.bound("filesizeformat", "binary", function(v, bina
   if bytes < base then return ("%d Bytes"):format(bytes) end
   for i, prefix in ipairs { "k", "M", "G", "T", "P", "E", "Z", "Y" } do
     if i == 1 and base == 1024 then prefix = "K" end
-    if bytes < base ^ (i + 1) or prefix == "Y" then return V.printf("%.1f", bytes / base ^ i) .. " " .. prefix .. unit end
+    if bytes < base ^ (i + 1) or prefix == "Y" then
+      return V.printf("%.1f", bytes / base ^ i) .. " " .. prefix .. unit
+    end
   end
 end)
 

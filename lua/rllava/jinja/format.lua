@@ -9,7 +9,9 @@ local widest = 65536
 
 local function width_of(text, what)
   local n = tonumber(text)
-  if n and n > widest then V.fail("%s: expected a width of at most %d, found %s", what, widest, text) end
+  if n and n > widest then
+    V.fail("%s: expected a width of at most %d, found %s", what, widest, text)
+  end
   return n
 end
 
@@ -33,7 +35,9 @@ local function decimal(v) return (show.repr(v == true and 1 or v == false and 0 
 --- Digits of an integer in base 16 or 8, with its sign.
 local function in_base(v, code)
   local n = V.number(v)
-  if math.abs(n) > 2 ^ 53 then V.fail("%%%s: expected an integer of at most 2^53, found %s", code, show.repr(v)) end
+  if math.abs(n) > 2 ^ 53 then
+    V.fail("%%%s: expected an integer of at most 2^53, found %s", code, show.repr(v))
+  end
   if code == "b" then
     local digits, rest = "", math.abs(n)
     repeat digits, rest = rest % 2 .. digits, math.floor(rest / 2) until rest == 0
@@ -48,7 +52,9 @@ local function by_code(v, code, precision, sharp)
   if not x then V.fail("%%%s: expected a number, found %s", code, V.type(v)) end
   if code == "d" or code == "i" or code == "u" then
     if V.integer(v) then return decimal(v) end
-    if x ~= x or math.abs(x) == math.huge then V.fail("%%d: expected a finite number, found %s", V.float_text(x)) end
+    if x ~= x or math.abs(x) == math.huge then
+      V.fail("%%d: expected a finite number, found %s", V.float_text(x))
+    end
     return V.printf("%.0f", x < 0 and math.ceil(x) or math.floor(x))
   end
   if code:find "[xXobB]" then
@@ -66,7 +72,9 @@ local function convert(v, flags, width, precision, code)
   local s
   if code == "s" or code == "r" or code == "a" then
     s = code == "s" and show.str(v) or show.repr(v)
-    if precision then s = table.concat(unicode.chars(s), "", 1, math.min(precision, unicode.len(s))) end
+    if precision then
+      s = table.concat(unicode.chars(s), "", 1, math.min(precision, unicode.len(s)))
+    end
     return fill(s, width, flags:find("-", 1, true) and "<" or ">", " ")
   end
   if code == "c" then
@@ -74,7 +82,8 @@ local function convert(v, flags, width, precision, code)
     if not n and not (V.text(v) and unicode.len(V.text(v)) == 1) then
       V.fail("%%c: expected an integer or a single character, found %s", V.type(v))
     end
-    return fill(n and unicode.char(math.max(0, n)) or V.text(v), width, flags:find("-", 1, true) and "<" or ">", " ")
+    s = n and unicode.char(math.max(0, n)) or V.text(v)
+    return fill(s, width, flags:find("-", 1, true) and "<" or ">", " ")
   end
   s = by_code(v, code, precision, flags:find("#", 1, true))
   if not s:find "^-" then
@@ -116,16 +125,21 @@ function format.percent(text, values)
     local name, flags, width, precision, code, next =
       text:match("^(%b())([-+ #0]*)([%d*]*)%.?([%d*]*)[hlL]?(.)()", i + 1)
     if not name then
-      flags, width, precision, code, next = text:match("^([-+ #0]*)([%d*]*)%.?([%d*]*)[hlL]?(.)()", i + 1)
+      local place = "^([-+ #0]*)([%d*]*)%.?([%d*]*)[hlL]?(.)()"
+      flags, width, precision, code, next = text:match(place, i + 1)
     end
     if code == "%" then out[#out + 1] = "%"
     else
-      if not codes[code] then V.fail("%%: expected a format code, found '%s'", code or "the end") end
+      if not codes[code] then
+        V.fail("%%: expected a format code, found '%s'", code or "the end")
+      end
       local dot = text:sub(i, next):find(".", 1, true)
       width, precision = star(width, "%"), dot and (star(precision, "%") or 0) or nil
       local v
       if name then
-        if not V.is_dict(values) then V.fail("%%%s: expected a dict, found %s", name, V.type(values)) end
+        if not V.is_dict(values) then
+          V.fail("%%%s: expected a dict, found %s", name, V.type(values))
+        end
         v = V.get(values, name:sub(2, -2))
         if v == nil then V.fail("%%%s: expected a key of the dict, found none", name) end
       else v = take() end
@@ -153,23 +167,30 @@ local function by_spec(v, spec)
   if not by then
     by, align, rest = " ", spec:match "^([<>=^]?)(.*)$"
   end
-  local sign, sharp, zero, width, mark, precision, code = rest:match "^([-+ ]?)(#?)(0?)(%d*)([,_]?)%.?(%d*)(.?)$"
+  local pattern = "^([-+ ]?)(#?)(0?)(%d*)([,_]?)%.?(%d*)(.?)$"
+  local sign, sharp, zero, width, mark, precision, code = rest:match(pattern)
   if not sign then V.fail("format: expected a format specification, found '%s'", spec) end
   width, precision = width_of(width, "format"), width_of(precision, "format")
   if V.number(v) and (code ~= "" or type(v) ~= "boolean") and code ~= "s" then
     local s
     if code == "" and not precision or code == "n" then s = decimal(v)
-    elseif code == "%" then s = V.printf("%." .. math.min(precision or 6, 99) .. "f%%", 100 * V.number(v))
+    elseif code == "%" then
+      s = V.printf("%." .. math.min(precision or 6, 99) .. "f%%", 100 * V.number(v))
     elseif code == "" or ("bdoxXeEfFgGc"):find(code, 1, true) then
       s = by_code(v, code == "" and "g" or code, precision, sharp ~= "")
     else V.fail("format: expected a code for numbers, found '%s'", code) end
     if mark ~= "" then s = grouped(s, mark) end
     if sign ~= "-" and not s:find "^-" then s = sign .. s end
-    return fill(s, width, align ~= "" and align or zero ~= "" and "=" or ">", zero ~= "" and align == "" and "0" or by)
+    by = zero ~= "" and align == "" and "0" or by
+    return fill(s, width, align ~= "" and align or zero ~= "" and "=" or ">", by)
   end
-  if code ~= "" and code ~= "s" then V.fail("format: expected a code for text, found '%s'", code) end
+  if code ~= "" and code ~= "s" then
+    V.fail("format: expected a code for text, found '%s'", code)
+  end
   local s = show.str(v)
-  if precision then s = table.concat(unicode.chars(s), "", 1, math.min(precision, unicode.len(s))) end
+  if precision then
+    s = table.concat(unicode.chars(s), "", 1, math.min(precision, unicode.len(s)))
+  end
   return fill(s, width, align ~= "" and align or "<", zero ~= "" and align == "" and "0" or by)
 end
 
@@ -207,7 +228,9 @@ function format.braces(text, args, kwargs)
       out[#out + 1], at = text:sub(i, i), i + 2
     else
       local body, next = text:match("^{([^{}]*)}()", i)
-      if not body then V.fail("format: expected a field in braces, found '%s'", text:sub(i, i + 8)) end
+      if not body then
+        V.fail("format: expected a field in braces, found '%s'", text:sub(i, i + 8))
+      end
       local name, how, spec = body:match "^([^!:]*)!?([rsa]?):?(.*)$"
       local v = field(name, args, kwargs, auto)
       if how ~= "" then v = how == "s" and show.str(v) or show.repr(v) end

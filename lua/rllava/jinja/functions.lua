@@ -1,4 +1,5 @@
---- What every template may call: range, dict, namespace, cycler, joiner, raise_exception, strftime_now.
+--- What every template may call: range, dict, namespace, cycler, joiner, raise_exception,
+--- strftime_now.
 local V = require "rllava.jinja.value"
 local show = require "rllava.jinja.show"
 local call = require "rllava.jinja.call"
@@ -8,7 +9,9 @@ local longest = 100000                     -- elements of a range
 
 local function def(name, spec, body)
   local f = call.bound(name, spec, function(_, ...) return body(...) end)
-  functions[name] = V.object("function", { call = function(args, kwargs) return f(nil, args, kwargs) end })
+  functions[name] = V.object("function", {
+    call = function(args, kwargs) return f(nil, args, kwargs) end,
+  })
 end
 
 def("range", "start! stop step", function(start, stop, step)
@@ -17,20 +20,26 @@ def("range", "start! stop step", function(start, stop, step)
   stop, step = call.integer(stop, "range"), call.integer(step, "range", 1)
   if step == 0 then V.fail "range: step: expected a number other than zero, found zero" end
   local range = V.range(start, stop, step)
-  if range.n > longest then V.fail("range: expected at most %d elements, found %.0f", longest, range.n) end
+  if range.n > longest then
+    V.fail("range: expected at most %d elements, found %.0f", longest, range.n)
+  end
   return range
 end)
 
 --- Members of a dict from an optional dict or list of pairs and from named arguments.
 local function members(name, args, kwargs)
   local d = V.dict()
-  if #args > 1 then V.fail("%s: expected at most one argument without a name, found %d", name, #args) end
+  if #args > 1 then
+    V.fail("%s: expected at most one argument without a name, found %d", name, #args)
+  end
   if args[1] ~= nil and V.is_dict(args[1]) then
     for _, key in ipairs(V.keys(args[1])) do V.put(d, key, V.get(args[1], key)) end
   elseif args[1] ~= nil then
     for pair in V.iterate(args[1]) do
       pair = V.items(pair)
-      if #pair ~= 2 then V.fail("%s: expected pairs of a key and a value, found %d values", name, #pair) end
+      if #pair ~= 2 then
+        V.fail("%s: expected pairs of a key and a value, found %d values", name, #pair)
+      end
       V.put(d, pair[1], pair[2])
     end
   end
@@ -38,7 +47,9 @@ local function members(name, args, kwargs)
   return d
 end
 
-functions.dict = V.object("type", { call = function(args, kwargs) return members("dict", args, kwargs) end })
+functions.dict = V.object("type", {
+  call = function(args, kwargs) return members("dict", args, kwargs) end,
+})
 
 --- Names in a namespace do not begin with an underscore.
 local function checked(key)
@@ -62,7 +73,8 @@ functions.namespace = V.object("type", { call = function(args, kwargs)
       local parts = {}
       for i, key in ipairs(V.keys(d)) do
         local v = V.get(d, key)
-        parts[i] = show.repr(key) .. ": " .. (V.is_object(v) and "<" .. v.class .. ">" or show.repr(v))
+        parts[i] = show.repr(key) .. ": "
+          .. (V.is_object(v) and "<" .. v.class .. ">" or show.repr(v))
       end
       return "<Namespace {" .. table.concat(parts, ", ") .. "}>"
     end,
@@ -109,7 +121,9 @@ function functions.clock(now)
     V.spend(#pattern)
     return (pattern:gsub("%%([-_0^#]?)(%a?%%?)", function(flag, code)
       if code == "f" then return "000000" end
-      if code:find "^[aAbBcdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%%]$" then return os.date("%" .. flag .. code, time) end
+      if code:find "^[aAbBcdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%%]$" then
+        return os.date("%" .. flag .. code, time)
+      end
     end))
   end })
 end

@@ -1,4 +1,5 @@
---- Attributes and elements: x.name tries the attribute, then the key; x[key] the key, then the attribute.
+--- Attributes and elements: x.name tries the attribute, then the key; x[key] the key, then the
+--- attribute.
 local V = require "rllava.jinja.value"
 local unicode = require "rllava.unicode"
 
@@ -18,6 +19,7 @@ local function method(v, name)
   if methods.closed[k] and methods.closed[k][name] then return unsafe(v, name) end
   local m = methods[k] and methods[k][name]
   if not m then return nil end
+  if type(m) == "table" then return m.of(v) end
   return V.object("method", { call = function(args, kwargs) return m(v, args, kwargs) end })
 end
 
@@ -42,7 +44,9 @@ local function element(v, i)
   if i < 0 then i = i + n end
   if i < 0 or i >= n then return nil end
   local text = V.text(v)
-  if text then return unicode.ascii(text) and text:sub(i + 1, i + 1) or unicode.chars(text)[i + 1] end
+  if text then
+    return unicode.ascii(text) and text:sub(i + 1, i + 1) or unicode.chars(text)[i + 1]
+  end
   if V.kind(v) == "range" then return v.start + i * v.step end
   return v[i + 1]
 end
@@ -58,7 +62,8 @@ function get.item(v, key)
   local k, found = V.kind(v), nil
   if k == "dict" then
     if hashable(key) then found = V.get(v, key) end
-  elseif (k == "list" or k == "tuple" or k == "str" or k == "markup" or k == "range") and V.integer(key) then
+  elseif (k == "list" or k == "tuple" or k == "str" or k == "markup" or k == "range")
+    and V.integer(key) then
     found = element(v, V.integer(key))
   end
   if found ~= nil then return found end

@@ -1,5 +1,6 @@
---- A template's text -> tokens { kind, value, line }: data, block_begin/end, variable_begin/end, name,
---- string, integer, float, operators by themselves.  White space is controlled here, as Jinja2 does.
+--- A template's text -> tokens { kind, value, line }: data, block_begin/end, variable_begin/end,
+--- name, string, integer, float, operators by themselves.  White space is controlled here, as
+--- Jinja2 does.
 local big = require "rllava.jinja.big"
 local unicode = require "rllava.unicode"
 local V = require "rllava.jinja.value"
@@ -7,11 +8,13 @@ local V = require "rllava.jinja.value"
 local lex = {}
 
 local operators = {}
-for op in ("+ - / // * % ** ~ [ ] ( ) { } == != > >= < <= = . : | , ;"):gmatch "%S+" do operators[op] = true end
+for op in ("+ - / // * % ** ~ [ ] ( ) { } == != > >= < <= = . : | , ;"):gmatch "%S+" do
+  operators[op] = true
+end
 local closing = { ["("] = ")", ["["] = "]", ["{"] = "}" }
 
-local escapes = { n = "\n", t = "\t", r = "\r", a = "\a", b = "\b", f = "\f", v = "\v", ["\\"] = "\\",
-  ["'"] = "'", ['"'] = '"', ["\n"] = "" }
+local escapes = { n = "\n", t = "\t", r = "\r", a = "\a", b = "\b", f = "\f", v = "\v",
+  ["\\"] = "\\", ["'"] = "'", ['"'] = '"', ["\n"] = "" }
 local digits_of = { x = 2, u = 4, U = 8 }
 
 --- Resolves Python's escapes in the inside of a string literal.
@@ -28,21 +31,35 @@ local function unescape(s)
       hex = (hex or ""):sub(1, digits_of[c])
       local code = tonumber(hex, 16)
       at = i + 2 + digits_of[c]
-      local low = c == "u" and code and code >= 0xd800 and code < 0xdc00 and s:match("^\\u(%x%x%x%x)", at)
+      local low = c == "u" and code and code >= 0xd800 and code < 0xdc00
+        and s:match("^\\u(%x%x%x%x)", at)
       if low and tonumber(low, 16) >= 0xdc00 and tonumber(low, 16) < 0xe000 then
         code, at = 0x10000 + (code - 0xd800) * 1024 + tonumber(low, 16) - 0xdc00, at + 6
       end
       if #hex < digits_of[c] or code > 0x10ffff then
-        V.fail("string: expected %d hexadecimal digits after \\%s, found '%s'", digits_of[c], c, hex)
+        V.fail("string: expected %d hexadecimal digits after \\%s, found '%s'", digits_of[c], c,
+          hex)
       end
       out[#out + 1] = unicode.char(code)
+    elseif c == "N" then V.fail "string: expected a code point after \\, found a name: \\N"
     elseif octal then out[#out + 1], at = unicode.char(tonumber(octal, 8)), i + 1 + #octal
     elseif escapes[c] then out[#out + 1], at = escapes[c], i + 2
     else out[#out + 1], at = "\\" .. c, i + 2 end
   end
 end
 
---- A number at s[at]: value, kind, position after it; or nil.
+--- The position after the white space at s[at].
+local function skip_space(s, at)
+  while true do
+    at = s:match("^%s*()", at)
+    local c = s:match("^[\28-\31\194\225-\227][\128-\191]*", at)
+    if not c or not unicode.is_space(c) then return at end
+    at = at + #c
+  end
+end
+
+--- A number at s[at]: value, kind, position after it; or nil.  Behind a point it is an integer
+--- (list.0.1).
 local function number(s, at)
   for prefix, radix in ("b2 o8 x16 "):gmatch "(%a)(%d+)" do
     local digits, stop = s:match("^0[" .. prefix .. prefix:upper() .. "]([%x_]+)()", at)
@@ -53,6 +70,7 @@ local function number(s, at)
   if not whole then return nil end
   local text, after = whole, stop
   local part, next = s:match("^(%.%d[%d_]*)()", after)
+  if s:sub(at - 1, at - 1) == "." then part = nil end
   if part then text, after = text .. part, next end
   local exponent, last = s:match("^([eE][-+]?%d[%d_]*)()", after)
   if exponent then text, after = text .. exponent, last end
@@ -63,7 +81,9 @@ end
 local Lexer = {}
 Lexer.__index = Lexer
 
-function Lexer:add(kind, value) self.tokens[#self.tokens + 1] = { kind = kind, value = value, line = self.line } end
+function Lexer:add(kind, value)
+  self.tokens[#self.tokens + 1] = { kind = kind, value = value, line = self.line }
+end
 
 --- Moves to `to`, counting lines.
 function Lexer:move(to)
@@ -92,8 +112,9 @@ function Lexer:tag_end(mark)
   local from = sign and at + 1 or at
   if s:sub(from, from + 1) ~= mark then return nil end
   from = from + 2
-  if sign == "-" then return s:match("^%s*()", from) end
-  return self.trim and sign ~= "+" and mark ~= "}}" and s:sub(from, from) == "\n" and from + 1 or from
+  if sign == "-" then return skip_space(s, from) end
+  local newline = self.trim and sign ~= "+" and mark ~= "}}" and s:sub(from, from) == "\n"
+  return newline and from + 1 or from
 end
 
 --- One operator; brackets are counted, so that }} inside braces ends nothing.
@@ -101,13 +122,19 @@ function Lexer:operator()
   local s = self.text
   local op = s:sub(self.at, self.at + 1)
   if not operators[op] then op = s:sub(self.at, self.at) end
-  if not operators[op] then V.fail("expected an expression, found '%s'", s:match("^.[\128-\191]*", self.at)) end
+  if not operators[op] then
+    V.fail("expected an expression, found '%s'", s:match("^.[\128-\191]*", self.at))
+  end
   if closing[op] then
-    if #self.open == 200 then V.fail "expected brackets nested at most 200 deep, found deeper ones" end
+    if #self.open == 200 then
+      V.fail "expected brackets nested at most 200 deep, found deeper ones"
+    end
     self.open[#self.open + 1] = closing[op]
   elseif op == ")" or op == "]" or op == "}" then
     local want = table.remove(self.open)
-    if want ~= op then V.fail("expected %s, found '%s'", want and "'" .. want .. "'" or "no closing bracket", op) end
+    if want ~= op then
+      V.fail("expected %s, found '%s'", want and "'" .. want .. "'" or "no closing bracket", op)
+    end
   end
   self:add(op, op)
   self.at = self.at + #op
@@ -119,7 +146,7 @@ function Lexer:tag(kind, mark)
   self.open = {}
   local s = self.text
   while true do
-    self:move(s:match("^%s*()", self.at))
+    self:move(skip_space(s, self.at))
     if self.at > #s then return end
     local stop = #self.open == 0 and self:tag_end(mark)
     if stop then
@@ -145,7 +172,9 @@ function Lexer:before(text, sign, strips)
   if sign == "-" then return (unicode.strip(text, nil, false, true)) end
   if sign == "+" or not strips or not self.lstrip then return text end
   local last = text:match ".*\n()" or 1
-  if (last > 1 or self.line_start) and text:find("^%s*$", last) then return text:sub(1, last - 1) end
+  if (last > 1 or self.line_start) and skip_space(text, last) > #text then
+    return text:sub(1, last - 1)
+  end
   return text
 end
 
@@ -156,8 +185,9 @@ function Lexer:raw(at, text)
   local s = self.text
   local sign, stop = s:match("^{%%([-+]?)%s*raw%s*%%}()", at)
   if not sign then
-    sign, stop = s:match("^{%%([-+]?)%s*raw%s*%-%%}%s*()", at)
+    sign, stop = s:match("^{%%([-+]?)%s*raw%s*%-%%}()", at)
     if not sign then return false end
+    stop = skip_space(s, stop)
   end
   self:data(self:before(text, sign, true))
   self:move(stop)
@@ -225,8 +255,8 @@ end
 --- blanks before a block at a line's start go.
 function lex.tokens(text, trim, lstrip, position)
   text = text:gsub("\r\n?", "\n"):gsub("\n$", "")
-  local self = setmetatable({ text = text, at = 1, line = 1, tokens = {}, trim = trim, lstrip = lstrip,
-    line_start = true, open = {} }, Lexer)
+  local self = setmetatable({ text = text, at = 1, line = 1, tokens = {}, trim = trim,
+    lstrip = lstrip, line_start = true, open = {} }, Lexer)
   while self.at <= #text do
     self:step()
     position.line = self.line

@@ -107,12 +107,14 @@ end
 
 --- Runs a loop over a value.  -> nil: a break ends here.
 function loop.run(run, node, over, scope, depth)
-  local s = setmetatable({ source = filtered(run, node, over, scope), index = 0, depth = depth }, State)
+  local s = setmetatable({ source = filtered(run, node, over, scope), index = 0, depth = depth },
+    State)
   local function again(args)
     if not node.recursive then V.fail "expected a recursive loop to call, found a plain one" end
     local outer = run.out
     run.out = { n = 0 }
-    loop.run(run, node, args[1] or V.undefined "loop() was called without a value", scope, depth + 1)
+    loop.run(run, node, args[1] or V.undefined "loop() was called without a value", scope,
+      depth + 1)
     local text = table.concat(run.out)
     run.out = outer
     return text

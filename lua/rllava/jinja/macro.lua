@@ -3,19 +3,22 @@ local V = require "rllava.jinja.value"
 
 local macro = {}
 
---- Places the arguments of a call under the macro's names; what is not given is undefined, unless it
---- has a default, which sees the names before it.
+--- Places the arguments of a call under the macro's names; what is not given is undefined, unless
+--- it has a default, which sees the names before it.
 local function bind(run, node, args, kwargs, own, scope)
   local used = {}
   for i, name in ipairs(node.names) do
     local v = args[i]
     local named = kwargs and V.get(kwargs, name)
     if named ~= nil then
-      if v ~= nil then V.fail("%s: %s: expected one value, found two", node.name or "caller", name) end
+      if v ~= nil then
+        V.fail("%s: %s: expected one value, found two", node.name or "caller", name)
+      end
       v, used[name] = named, true
     end
     if v == nil then
-      v = node.defaults[i] and run:eval(node.defaults[i], own) or V.undefined("parameter '%s' was not given", name)
+      v = node.defaults[i] and run:eval(node.defaults[i], own)
+        or V.undefined("parameter '%s' was not given", name)
     end
     own[name] = v
   end
@@ -34,7 +37,9 @@ local function rest(node, args, kwargs, used, own)
     end
   end
   if node.caller and own.caller == nil then own.caller = V.undefined "no caller defined" end
-  if #keys > 0 and not node.kwargs then V.fail("%s: expected arguments of its own, found '%s'", what, keys[1]) end
+  if #keys > 0 and not node.kwargs then
+    V.fail("%s: expected arguments of its own, found '%s'", what, keys[1])
+  end
   if #args > #node.names and not node.varargs then
     V.fail("%s: expected at most %d arguments, found %d", what, #node.names, #args)
   end
@@ -50,8 +55,9 @@ end
 function macro.new(run, node, scope)
   local names = {}
   for i, name in ipairs(node.names) do names[i] = name end
-  local attributes = { name = node.name or V.none, arguments = V.tuple(names), catch_kwargs = node.kwargs == true,
-    catch_varargs = node.varargs == true, caller = node.caller == true }
+  local attributes = { name = node.name or V.none, arguments = V.tuple(names),
+    catch_kwargs = node.kwargs == true, catch_varargs = node.varargs == true,
+    caller = node.caller == true }
   return V.object("Macro", {
     attr = function(name) return attributes[name] end,
     call = function(args, kwargs)

@@ -1,4 +1,5 @@
---- Methods of lists, dicts and numbers, as Python has them, and the table of all methods by kind of value.
+--- Methods of lists, dicts and numbers, as Python has them, and the table of all methods by kind of
+--- value.
 local V = require "rllava.jinja.value"
 local show = require "rllava.jinja.show"
 local ops = require "rllava.jinja.ops"
@@ -40,6 +41,9 @@ def(dict, "copy", "", function(d) return V.dict(V.keys(d), V.values(d)) end)
 
 local number = {}
 def(number, "is_integer", "", function(v) return V.number(v) == math.floor(V.number(v)) end)
+
+for _, name in ipairs { "real", "numerator" } do number[name] = V.object("property",
+  { of = function(v) return v end }) end
 
 --- What the sandbox of chat templates keeps closed: whatever would change a list or a dict.
 local function set(names)

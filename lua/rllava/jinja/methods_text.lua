@@ -47,7 +47,8 @@ local function affix(name, at_end)
     local list = V.kind(fix) == "tuple" and fix or { fix }
     for _, f in ipairs(list) do
       f = call.text(f, name)
-      if piece and (at_end and (f == "" or piece:sub(-#f) == f) or not at_end and piece:sub(1, #f) == f) then return true end
+      local there = piece and (at_end and (f == "" and f or piece:sub(-#f)) or piece:sub(1, #f))
+      if there == f then return true end
     end
     return false
   end)
@@ -137,7 +138,8 @@ local function split_space(s, count, from_right)
         if unicode.is_space(c) then break end
         from = from + #c
       end
-      words[#words + 1], rest = rest:sub(1, from - 1), unicode.strip(rest:sub(from), nil, true, false)
+      words[#words + 1] = rest:sub(1, from - 1)
+      rest = unicode.strip(rest:sub(from), nil, true, false)
     end
     V.spend_text(#rest + 16)
     cuts = cuts + 1
@@ -165,11 +167,15 @@ local function splitter(name, from_right)
     local words
     if sep == nil or sep == V.none then words = split_space(s, count, from_right)
     else
-      if call.text(sep, name) == "" then V.fail("%s: expected a separator, found an empty text", name) end
+      if call.text(sep, name) == "" then
+        V.fail("%s: expected a separator, found an empty text", name)
+      end
       words = split_by(s, V.text(sep), count, from_right and last or ops.find)
     end
     if from_right then
-      for i = 1, math.floor(#words / 2) do words[i], words[#words + 1 - i] = words[#words + 1 - i], words[i] end
+      for i = 1, math.floor(#words / 2) do
+        words[i], words[#words + 1 - i] = words[#words + 1 - i], words[i]
+      end
     end
     return V.list(words)
   end)
@@ -218,7 +224,9 @@ end)
 local function filler(name, place)
   text(name, "width! by", function(s, width, by)
     width, by = call.integer(width, "width"), by and call.text(by, name) or " "
-    if unicode.len(by) ~= 1 then V.fail("%s: expected one character to fill with, found %s", name, show.repr(by)) end
+    if unicode.len(by) ~= 1 then
+      V.fail("%s: expected one character to fill with, found %s", name, show.repr(by))
+    end
     local missing = math.max(0, width - unicode.len(s))
     V.spend_text(missing * #by)
     local left = place(missing, width)
@@ -277,7 +285,10 @@ all("isnumeric", is_number)
 all("isspace", unicode.is_space)
 all("isascii", unicode.ascii)
 all("isprintable", show.printable)
-all("isidentifier", unicode.is_word)
+text("isidentifier", "", function(s)
+  for _, c in ipairs(unicode.chars(s)) do if not unicode.is_word(c) then return false end end
+  return s:find "^%D" ~= nil
+end)
 
 local function case_test(name, wrong, right)
   text(name, "", function(s)

@@ -18,13 +18,19 @@ local function arithmetic(op, a, b)
   if op == "+" then return V.float(x + y) end
   if op == "-" then return V.float(x - y) end
   if op == "*" then return V.float(x * y) end
-  if y == 0 and op ~= "**" then V.fail("'%s': expected a divisor other than zero, found zero", op) end
+  if y == 0 and op ~= "**" then
+    V.fail("'%s': expected a divisor other than zero, found zero", op)
+  end
   if op == "/" then return V.float(x / y) end
   if op == "//" then return V.float(math.floor(x / y)) end
   if op == "%" then return V.float(x - math.floor(x / y) * y) end
   local power = x ^ y
-  if power ~= power and x == x and y == y or x == 0 and y < 0 then V.fail "'**': expected a real result, found none" end
-  if math.abs(power) == math.huge and math.abs(x) < math.huge then V.fail "'**': expected a result below 1.8e308" end
+  if power ~= power and x == x and y == y or x == 0 and y < 0 then
+    V.fail "'**': expected a real result, found none"
+  end
+  if math.abs(power) == math.huge and math.abs(x) < math.huge then
+    V.fail "'**': expected a result below 1.8e308"
+  end
   return V.float(power)
 end
 
@@ -236,6 +242,12 @@ function ops.slice(v, start, stop, step)
   if text and step == 1 and unicode.ascii(text) then
     local from, to = bounds(#text, start, stop, 1)
     return text:sub(from, to)
+  end
+  if k == "range" then
+    local from, to = bounds(v.n, start, stop, step)
+    return V.range(v.start + (from - 1) * v.step,
+      v.start + (to - 1 + (step > 0 and 1 or -1)) * v.step,
+      step * v.step)
   end
   local items, out = V.items(v), {}
   local from, to = bounds(#items, start, stop, step)

@@ -108,7 +108,8 @@ function Parser:negation()
   return self:comparison()
 end
 
-local comparisons = { ["=="] = true, ["!="] = true, ["<"] = true, ["<="] = true, [">"] = true, [">="] = true }
+local comparisons = { ["=="] = true, ["!="] = true, ["<"] = true, ["<="] = true, [">"] = true,
+  [">="] = true }
 
 function Parser:comparison()
   local first, rest = self:sum(), {}
@@ -159,7 +160,8 @@ end
 --- text -> Parser at its first token.  position.line follows, for messages.
 --- known: { filters, tests } by name.
 function Parser.new(text, options, position, known)
-  return setmetatable({ tokens = lex.tokens(text, options.trim_blocks, options.lstrip_blocks, position), i = 1,
+  return setmetatable({ tokens = lex.tokens(text, options.trim_blocks, options.lstrip_blocks,
+    position), i = 1,
     depth = 0, softness = 0, loops = 0, position = position, known = known }, Parser)
 end
 

@@ -88,7 +88,8 @@ tags["for"] = function(self)
   local body = self:in_loop(true, self.body, "endfor else")
   local other
   if self:next().value == "else" then other = self:body_to "endfor" end
-  return { target = target, over = over, test = test, recursive = recursive, body = body, other = other }
+  return { target = target, over = over, test = test, recursive = recursive, body = body,
+    other = other }
 end
 
 tags["if"] = function(self)
@@ -169,7 +170,9 @@ tags["with"] = function(self)
 end
 
 tags["print"] = function(self)
-  return { value = self:tuple() }
+  local values = { self:expression() }
+  while self:skip "," do values[#values + 1] = self:expression() end
+  return { values = values }
 end
 
 tags["block"] = function(self)

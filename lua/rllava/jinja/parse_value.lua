@@ -1,8 +1,10 @@
---- Tokens -> operands: names, literals, brackets, and what follows them: attributes, calls, filters, tests.
+--- Tokens -> operands: names, literals, brackets, and what follows them: attributes, calls,
+--- filters, tests.
 local V = require "rllava.jinja.value"
 local Parser = require "rllava.jinja.parse"
 
-local constants = { ["true"] = true, ["True"] = true, ["false"] = false, ["False"] = false, none = V.none, None = V.none }
+local constants = { ["true"] = true, ["True"] = true, ["false"] = false, ["False"] = false,
+  none = V.none, None = V.none }
 
 function Parser:primary(with_namespace)
   local t = self:token()
@@ -37,7 +39,8 @@ function Parser:tuple(how)
   while true do
     if #items > 0 then self:expect "," end
     local k = self:kind()
-    if k == "variable_end" or k == "block_end" or k == ")" or how.stop and self:is_name(how.stop) then break end
+    local stop = how.stop and self:is_name(how.stop)
+    if stop or k == "variable_end" or k == "block_end" or k == ")" then break end
     items[#items + 1] = how.simple and self:primary(how.namespace)
       or how.plain and self:deeper(self.either) or not how.simple and self:expression()
     if not self:is "," then break end
@@ -83,7 +86,8 @@ function Parser:postfix(node)
       local t = self:next()
       if t.kind == "name" then node = self:node("attr", { of = node, name = t.value, line = line })
       elseif t.kind == "integer" then
-        node = self:node("item", { of = node, key = self:node("const", { value = t.value }), line = line })
+        local key = self:node("const", { value = t.value })
+        node = self:node("item", { of = node, key = key, line = line })
       else
         self.i = self.i - 1
         self:fail "a name or a number"
@@ -101,7 +105,9 @@ function Parser:subscript(of)
   local keys = {}
   repeat keys[#keys + 1] = self:subscribed() until not self:skip ","
   self:expect "]"
-  if #keys > 1 then return self:node("item", { of = of, key = self:node("tuple", { items = keys }), line = line }) end
+  if #keys > 1 then
+    return self:node("item", { of = of, key = self:node("tuple", { items = keys }), line = line })
+  end
   if keys[1].kind == "slice" then
     keys[1].of, keys[1].line = of, line
     return keys[1]
@@ -140,7 +146,9 @@ function Parser:arguments()
       self.i = self.i + 2
       args[#args + 1] = { name = t.value, value = self:expression() }
     else
-      if args[#args] and (args[#args].name or args[#args].spread_dict) then self:fail "a named argument" end
+      if args[#args] and (args[#args].name or args[#args].spread_dict) then
+        self:fail "a named argument"
+      end
       args[#args + 1] = { value = self:expression() }
     end
   end
@@ -164,7 +172,8 @@ function Parser:filters(node)
   while true do
     if self:is "|" then node = self:filter(node)
     elseif self:is_name "is" then node = self:test(node)
-    elseif self:is "(" then node = self:node("call", { f = node, args = self:deeper(self.arguments) })
+    elseif self:is "(" then
+      node = self:node("call", { f = node, args = self:deeper(self.arguments) })
     else return node end
   end
 end
@@ -183,7 +192,8 @@ function Parser:filter(node, inline)
 end
 
 local ends_test = { ["else"] = true, ["or"] = true, ["and"] = true }
-local begins_value = { name = true, string = true, integer = true, float = true, ["("] = true, ["["] = true, ["{"] = true }
+local begins_value = { name = true, string = true, integer = true, float = true, ["("] = true,
+  ["["] = true, ["{"] = true }
 
 function Parser:test(node)
   local line = self:expect_name("is").line

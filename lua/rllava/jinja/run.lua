@@ -9,13 +9,13 @@ local unicode = require "rllava.unicode"
 local Run = {}
 Run.__index = Run
 
-local deepest = 900                        -- nested steps of the walk, macros' and loops' calls included
+local deepest = 900                        -- nested steps, with the calls of macros and loops
 
 -- A scope is a table of names whose metatable leads to the scope around it.
 local function inner(scope) return setmetatable({}, { __index = scope }) end
 
 local eval = {}                            -- expression kind -> function(run, node, scope)
-local exec = {}                            -- statement kind -> function(run, node, scope) -> "break", "continue" or nil
+local exec = {}                            -- statement kind -> the same; may give "break"
 
 function Run:eval(node, scope)
   local line, depth = self.position.line, self.depth
@@ -222,7 +222,9 @@ function Run:assign(target, v, scope)
   if target.kind == "name" then scope[target.name] = v
   elseif target.kind == "namespace" then
     local ns = scope[target.name]
-    if ns == nil or not V.is_object(ns) or not ns.put then V.fail("set: expected %s to be a namespace", target.name) end
+    if ns == nil or not V.is_object(ns) or not ns.put then
+      V.fail("set: expected %s to be a namespace", target.name)
+    end
     ns.put(target.attr, v)
   else
     local items = V.items(v)
@@ -236,7 +238,10 @@ end
 function exec.data(run, node) run:write(node.text) end
 
 function exec.output(run, node, scope) run:write(show.str(run:eval(node.value, scope))) end
-exec.print = exec.output
+
+function exec.print(run, node, scope)
+  for _, value in ipairs(node.values) do run:write(show.str(run:eval(value, scope))) end
+end
 
 exec["if"] = function(run, node, scope)
   for _, branch in ipairs(node.branches) do

@@ -10,11 +10,12 @@ local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\\"] = "\\\\
 
 -- Format, private, space and surrogate code points that repr escapes.
 local hidden = {
-  { 0x7f, 0xa0 }, { 0xad, 0xad }, { 0x600, 0x605 }, { 0x61c, 0x61c }, { 0x6dd, 0x6dd }, { 0x70f, 0x70f },
-  { 0x890, 0x891 }, { 0x8e2, 0x8e2 }, { 0x1680, 0x1680 }, { 0x180e, 0x180e }, { 0x2000, 0x200f },
-  { 0x2028, 0x202f }, { 0x205f, 0x206f }, { 0x3000, 0x3000 }, { 0xd800, 0xf8ff }, { 0xfeff, 0xfeff },
-  { 0xfff0, 0xfffb }, { 0xfffe, 0xffff }, { 0x110bd, 0x110bd }, { 0x110cd, 0x110cd }, { 0x13430, 0x13438 },
-  { 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a }, { 0x1fffe, 0x1ffff }, { 0xe0000, 0xe00ff }, { 0xf0000, 0x10ffff },
+  { 0x7f, 0xa0 }, { 0xad, 0xad }, { 0x600, 0x605 }, { 0x61c, 0x61c }, { 0x6dd, 0x6dd },
+  { 0x70f, 0x70f }, { 0x890, 0x891 }, { 0x8e2, 0x8e2 }, { 0x1680, 0x1680 }, { 0x180e, 0x180e },
+  { 0x2000, 0x200f }, { 0x2028, 0x202f }, { 0x205f, 0x206f }, { 0x3000, 0x3000 },
+  { 0xd800, 0xf8ff }, { 0xfeff, 0xfeff }, { 0xfff0, 0xfffb }, { 0xfffe, 0xffff },
+  { 0x110bd, 0x110bd }, { 0x110cd, 0x110cd }, { 0x13430, 0x13438 }, { 0x1bca0, 0x1bca3 },
+  { 0x1d173, 0x1d17a }, { 0x1fffe, 0x1ffff }, { 0xe0000, 0xe00ff }, { 0xf0000, 0x10ffff },
 }
 
 --- Does repr show the character itself?
@@ -37,7 +38,7 @@ end
 
 local function quoted(s)
   local mark = s:find("'", 1, true) and not s:find('"', 1, true) and '"' or "'"
-  s = s:gsub("[^\32-\91\93-\126][\128-\191]*", escape):gsub("\\$", "\\\\")
+  s = s:gsub("[^\32-\90%[%]\94-\126][\128-\191]*", escape)
   if mark == "'" then s = s:gsub("'", "\\'") end
   return mark .. s .. mark
 end
@@ -51,7 +52,9 @@ end
 
 local function pairs_of(d, depth)
   local out = {}
-  for i, key in ipairs(V.keys(d)) do out[i] = repr(key, depth) .. ": " .. repr(V.get(d, key), depth) end
+  for i, key in ipairs(V.keys(d)) do
+    out[i] = repr(key, depth) .. ": " .. repr(V.get(d, key), depth)
+  end
   return "{" .. table.concat(out, ", ") .. "}"
 end
 
@@ -76,7 +79,9 @@ local writers = {
 
 function repr(v, depth)
   depth = (depth or 0) + 1
-  if depth > deepest then V.fail("expected values nested at most %d deep, found deeper ones", deepest) end
+  if depth > deepest then
+    V.fail("expected values nested at most %d deep, found deeper ones", deepest)
+  end
   local text = writers[V.kind(v)](v, depth)
   V.spend_text(#text + 16)
   return text
@@ -105,7 +110,9 @@ end
 --- A copy with the keys of every dict in order.
 local function sorted(v, depth)
   local kind = V.kind(v)
-  if depth > deepest then V.fail("expected values nested at most %d deep, found deeper ones", deepest) end
+  if depth > deepest then
+    V.fail("expected values nested at most %d deep, found deeper ones", deepest)
+  end
   V.spend(1)
   if kind == "list" or kind == "tuple" then
     local copy = {}
@@ -121,7 +128,8 @@ end
 --- Lines of a value at a column; room: characters that must stay free behind it.
 local function broken(v, column, room)
   local text, kind = repr(v), V.kind(v)
-  if unicode.len(text) <= 80 - column - room or kind ~= "dict" and kind ~= "list" and kind ~= "tuple" then return text end
+  local fits = unicode.len(text) <= 80 - column - room
+  if fits or kind ~= "dict" and kind ~= "list" and kind ~= "tuple" then return text end
   local parts = {}
   for i, e in ipairs(kind == "dict" and V.keys(v) or v) do
     local free = i == (kind == "dict" and #V.keys(v) or #v) and room + 1 or 1
@@ -134,14 +142,17 @@ local function broken(v, column, room)
   return open .. table.concat(parts, ",\n" .. (" "):rep(column + 1)) .. close
 end
 
---- A value as pprint prints it: keys in order, lines of at most 80 characters where they can be cut.
+--- A value as pprint prints it: keys in order, lines of at most 80 characters where they can be
+--- cut.
 function show.pretty(v) return broken(sorted(v, 1), 0, 0) end
 
-local json_escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t",
-  ["\b"] = "\\b", ["\f"] = "\\f" }
+local json_escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r",
+  ["\t"] = "\\t", ["\b"] = "\\b", ["\f"] = "\\f" }
 
 local function json_string(s, ascii)
-  s = s:gsub('[%z\1-\31"\\]', function(c) return json_escapes[c] or ("\\u%04x"):format(c:byte()) end)
+  s = s:gsub('[%z\1-\31"\\]', function(c)
+    return json_escapes[c] or ("\\u%04x"):format(c:byte())
+  end)
   if ascii then
     s = s:gsub("[\194-\244][\128-\191]+", function(c)
       local code = unicode.code(c)
@@ -153,7 +164,8 @@ local function json_string(s, ascii)
   return '"' .. s .. '"'
 end
 
-local constants = { inf = "Infinity", ["-inf"] = "-Infinity", nan = "NaN", True = "true", False = "false", None = "null" }
+local constants = { inf = "Infinity", ["-inf"] = "-Infinity", nan = "NaN", True = "true",
+  False = "false", None = "null" }
 
 --- A key of an object: text, or what Python makes of a number, a boolean or None.
 local function json_key(key, options)
@@ -186,14 +198,17 @@ local function members(v, options, depth)
 end
 
 function write(v, options, depth)
-  if depth > deepest then V.fail("tojson: expected values nested at most %d deep, found deeper ones", deepest) end
+  if depth > deepest then
+    V.fail("tojson: expected values nested at most %d deep, found deeper ones", deepest)
+  end
   local kind, text = V.kind(v)
   if kind == "str" or kind == "markup" then text = json_string(V.text(v), options.ascii)
   elseif kind == "list" or kind == "tuple" then
     local parts = {}
     for i, e in ipairs(v) do parts[i] = write(e, options, depth + 1) end
     text = container(parts, "[", "]", options, depth + 1)
-  elseif kind == "dict" then text = container(members(v, options, depth + 1), "{", "}", options, depth + 1)
+  elseif kind == "dict" then
+    text = container(members(v, options, depth + 1), "{", "}", options, depth + 1)
   elseif kind == "int" or kind == "float" or kind == "bool" or kind == "none" then
     local s = show.str(v)
     text = constants[s] or s

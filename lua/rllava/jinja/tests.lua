@@ -56,7 +56,9 @@ def("upper", "", function(v) return methods.str.isupper(show.str(v), {}) end)
 
 --- Is there a filter, a test of that name?
 for _, what in ipairs { "filter", "test" } do
-  tests[what] = function(v, _, _, run) return V.text(v) ~= nil and run.known[what .. "s"][V.text(v)] ~= nil end
+  tests[what] = function(v, _, _, run)
+    return V.text(v) ~= nil and run.known[what .. "s"][V.text(v)] ~= nil
+  end
 end
 
 return tests

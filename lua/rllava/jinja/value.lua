@@ -14,7 +14,8 @@ function V.fail(message, ...)
   error({ jinja = select("#", ...) > 0 and message:format(...) or message }, 0)
 end
 
--- The work that the template that runs now may still do: values made, 16 bytes of text count as one.
+-- The work that the template that runs now may still do: values made, 16 bytes of text count as
+-- one.
 local left = 0
 
 --- Sets the amount of work for one rendering.
@@ -23,7 +24,9 @@ function V.allow(work) left = work end
 --- Counts n pieces of work.  Refuses what goes beyond the limit.
 function V.spend(n)
   left = left - n
-  if left < 0 then V.fail "expected a template that ends soon, found more work than the limit allows" end
+  if left < 0 then
+    V.fail "expected a template that ends soon, found more work than the limit allows"
+  end
 end
 
 --- Counts a text of n bytes that is about to be made.
@@ -46,7 +49,9 @@ function V.kind(v)
     return json.is_array(v) and "list" or "dict"
   end
   if t == "boolean" then return "bool" end
-  if t == "number" then return v == math.floor(v) and math.abs(v) < math.huge and "int" or "float" end
+  if t == "number" then
+    return v == math.floor(v) and math.abs(v) < math.huge and "int" or "float"
+  end
   V.fail("expected text, numbers, booleans and tables in the template's variables, found a %s", t)
 end
 local kind = V.kind
@@ -117,7 +122,8 @@ function V.float_text(x)
   local sign, whole, part, exponent = text:match "^(-?)(%d)%.?(%d*)e([-+]%d+)$"
   local e, all = tonumber(exponent), whole .. part
   if e < -4 or e >= 16 then
-    return sign .. whole .. (part ~= "" and "." .. part or "") .. ("e%s%02d"):format(exponent:sub(1, 1), math.abs(e))
+    return sign .. whole .. (part ~= "" and "." .. part or "")
+      .. ("e%s%02d"):format(exponent:sub(1, 1), math.abs(e))
   end
   if e < 0 then return sign .. "0." .. ("0"):rep(-e - 1) .. all end
   all = all .. ("0"):rep(e + 1 - #all)
@@ -267,7 +273,8 @@ end
 
 function V.is_iterable(v)
   local k = kind(v)
-  return not (k == "int" or k == "float" or k == "bool" or k == "none" or k == "object" and not v.next)
+  if k == "object" then return v.next ~= nil end
+  return not (k == "int" or k == "float" or k == "bool" or k == "none")
 end
 
 --- All elements of v in a plain Lua list.
