@@ -91,8 +91,9 @@ local function list_of(document, path, split)
     if is_list(document[name]) then return document[name] end
   end
   if #lists == 1 then return only end
+  local found = #lists == 0 and "an object without lists" or "lists " .. table.concat(lists, ", ")
   rl.raise("%s: expected rows [{ column: value }, ...], or one list of them under '%s', 'data' or "
-    .. "'rows', found %s", path, split or "train", #lists == 0 and "an object without lists" or "lists " .. table.concat(lists, ", "))
+    .. "'rows', found %s", path, split or "train", found)
 end
 
 --- Does a .json file hold JSON lines?  Its first line is then an object of its own, with more to come.
