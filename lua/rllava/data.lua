@@ -1,11 +1,12 @@
 --- Data: sources of many kinds become rows, and an epoch becomes an order.
 ---
 ---   rows = data.open("train.jsonl", { image_dir = "pictures" })
----   row  = rows:get(1)        -- its columns, and row.prompt, row.answer, row.images, row.videos, row.source
+---   row  = rows:get(1)        -- its columns, and prompt, answer, images, videos, source
 ---
---- A source is a path or hub name with an optional @split ("hiyouga/geometry3k@test", name:config@split where a
---- hub data set has several), several of them with commas, an embedded set ("geoqa-tiny@train"), a query
---- ("select ..."), a list of rows or of sources, or a function(i) with options.n.
+--- A source is a path or hub name with an optional @split ("hiyouga/geometry3k@test",
+--- name:config@split where a hub data set has several), several of them with commas, an embedded
+--- set ("geoqa-tiny@train"), a query ("select ..."), a list of rows or of sources, or a function(i)
+--- with options.n.
 local Blobs = require "rllava.data.blobs"
 local bit = require "bit"
 local ffi = require "ffi"
@@ -43,7 +44,9 @@ end
 local function canonical(t, place, source)
   local ok, fields, from = pcall(row.canonical, t, place)
   if ok then return fields, from end
-  if type(fields) == "table" and fields.bad_row then return nil, source .. ": " .. fields.bad_row end
+  if type(fields) == "table" and fields.bad_row then
+    return nil, source .. ": " .. fields.bad_row
+  end
   error(fields, 0)
 end
 
@@ -80,8 +83,8 @@ local function made(n, get, place, name)
   end }
 end
 
---- Row i, from 1: its columns, prompt (text or messages), answer, images (list of { bytes, path }, or of
---- { rgb, width, height }), videos (list of { path }) and source ("file:line") for messages.
+--- Row i, from 1: its columns, prompt (text or messages), answer, images (list of { bytes, path },
+--- or of { rgb, width, height }), videos (list of { path }) and source ("file:line") for messages.
 function Rows:get(i)
   if type(i) ~= "number" or i < 1 or i > self.n or i % 1 ~= 0 then
     rl.raise("rows: expected a row from 1 to %d, got %s", self.n, tostring(i))
@@ -122,7 +125,9 @@ local function add_list(self, list, place)
   local texts = {}
   self:add(stored(self, function(sink)
     for i, t in ipairs(list) do
-      if type(t) ~= "table" then rl.raise("row %d: expected { column = value }, found %s", i, tostring(t)) end
+      if type(t) ~= "table" then
+        rl.raise("row %d: expected { column = value }, found %s", i, tostring(t))
+      end
       t = copy(t)
       texts[i] = json.encode(t)
       sink(t, "row " .. i)
@@ -155,7 +160,9 @@ end
 
 local function add(self, spec, options, place)
   if type(spec) == "string" then
-    for _, one in ipairs(reader.split_sources(spec, options)) do add_text(self, one, options, place) end
+    for _, one in ipairs(reader.split_sources(spec, options)) do
+      add_text(self, one, options, place)
+    end
   elseif type(spec) == "function" then
     if type(options.n) ~= "number" then
       rl.raise("data: options.n: expected the number of rows of a function, got none")
@@ -171,13 +178,15 @@ local function add(self, spec, options, place)
   end
 end
 
-local known_options = { image_dir = true, prompt_key = true, answer_key = true, image_key = true, video_key = true,
-  split = true, folder = true, on_bad = true, n = true }
+local known_options = { image_dir = true, prompt_key = true, answer_key = true, image_key = true,
+  video_key = true, split = true, folder = true, on_bad = true, n = true }
 
---- spec: a source, see above -> rows: n, get, hash (16 hex digits of the content, for resume), dropped (reasons).
---- options: prompt_key, answer_key (false: no answers), image_key, video_key: columns, also "a.b" for a member;
----   image_dir: where relative pictures and videos are; folder: where relative paths start; split: unless the
----   source names one (train); n: rows of a function; on_bad: "error", or "drop" for rows that cannot be used.
+--- spec: a source, see above -> rows: n, get, hash (16 hex digits of the content, for resume),
+--- dropped (reasons).
+--- options: prompt_key, answer_key (false: no answers), image_key, video_key: columns, also "a.b"
+---   for a member; image_dir: where relative pictures and videos are; folder: where relative paths
+---   start; split: unless the source names one (train); n: rows of a function; on_bad: "error", or
+---   "drop" for rows that cannot be used.
 function data.open(spec, options)
   options = options or {}
   for k in require("rllava").sorted(options) do
@@ -186,8 +195,8 @@ function data.open(spec, options)
   if options.on_bad and options.on_bad ~= "error" and options.on_bad ~= "drop" then
     rl.raise("data.open: on_bad: expected 'error' or 'drop', got '%s'", tostring(options.on_bad))
   end
-  local place = { prompt_key = options.prompt_key, answer_key = options.answer_key, image_key = options.image_key,
-    video_key = options.video_key, on_bad = options.on_bad,
+  local place = { prompt_key = options.prompt_key, answer_key = options.answer_key,
+    image_key = options.image_key, video_key = options.video_key, on_bad = options.on_bad,
     folders = options.image_dir and { reader.find_folder(options.image_dir, options) } }
   local self = setmetatable({ n = 0, parts = {}, hashes = {}, dropped = {} }, Rows)
   add(self, spec, options, place)
@@ -195,7 +204,8 @@ function data.open(spec, options)
   return self
 end
 
---- SplitMix64: a state -> 64 random bits, the next state.  Steele, Lea, Flood 2014, figure 16 (variant 13).
+--- SplitMix64: a state -> 64 random bits, the next state.  Steele, Lea, Flood 2014, figure 16
+--- (variant 13).
 local function split_mix(state)
   state = state + 0x9e3779b97f4a7c15ULL
   local z = state
@@ -204,8 +214,8 @@ local function split_mix(state)
   return bit.bxor(z, bit.rshift(z, 31)), state
 end
 
---- The order of epoch (from 0 or 1, as the caller counts) -> list, a permutation of 1..n: a pure function of its
---- arguments, the same on every machine.  shuffle false: 1, 2, ..., n.
+--- The order of epoch (from 0 or 1, as the caller counts) -> list, a permutation of 1..n: a pure
+--- function of its arguments, the same on every machine.  shuffle false: 1, 2, ..., n.
 function data.order(seed, epoch, n, shuffle)
   local list = {}
   for i = 1, n do list[i] = i end

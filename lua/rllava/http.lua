@@ -4,7 +4,7 @@ local ffi = require "ffi"
 local http = {}
 
 ffi.cdef [[
-typedef struct { int kind; void *easy; union { void *whatever; int result; } data; } rl_curl_message;
+typedef struct { int kind; void *easy; union { void *other; int result; } data; } rl_curl_message;
 typedef struct rl_curl_list rl_curl_list;
 void *curl_easy_init(void);
 int curl_easy_setopt(void *easy, int option, ...);
@@ -27,19 +27,20 @@ void rl_free_text(void *text) __asm__("free");
 char *rl_error_text(int number) __asm__("strerror");
 ]]
 
---- libcurl is linked to the executable; a linker that leaves out what C does not call leaves it to us.
+--- libcurl is linked to the executable, unless the linker leaves out what C does not call.
 local curl = pcall(function() return ffi.C.curl_easy_init end) and ffi.C or ffi.load "libcurl.so.4"
 
-local option = { url = 10002, write = 10001, header_write = 10029, headers = 10023, no_body = 44, follow = 52,
-  redirects = 68, fail = 45, resume = 30116, connect_ms = 156, slow_bytes = 19, slow_seconds = 20, no_signal = 99,
-  agent = 10018, authority = 10065, detail = 10010, post = 10015, post_size = 30120, method = 10036, protocols = 181 }
+local option = { url = 10002, write = 10001, header_write = 10029, headers = 10023, no_body = 44,
+  follow = 52, redirects = 68, fail = 45, resume = 30116, connect_ms = 156, slow_bytes = 19,
+  slow_seconds = 20, no_signal = 99, agent = 10018, authority = 10065, detail = 10010,
+  post = 10015, post_size = 30120, protocols = 181 }
 local RESPONSE_CODE, DOWNLOADED = 0x200002, 0x600008
 local HTTP_AND_HTTPS = 3
 
---- Codes of libcurl after which another try may succeed: names, connections, timeouts, cut transfers.
-local again = { [5] = true, [6] = true, [7] = true, [16] = true, [18] = true, [28] = true, [35] = true, [52] = true,
-  [55] = true, [56] = true, [92] = true }
-http.RANGE, http.WRITE = 33, 23                       -- codes: no resume there; the file takes no more
+--- Codes after which another try may succeed: names, connections, timeouts, cut transfers.
+local again = { [5] = true, [6] = true, [7] = true, [16] = true, [18] = true, [28] = true,
+  [35] = true, [52] = true, [55] = true, [56] = true, [92] = true }
+http.RANGE, http.WRITE = 33, 23      -- codes: no resume there; the file takes no more
 
 local function set(easy, name, value)
   if type(value) == "number" then
@@ -122,8 +123,8 @@ local function perform(easy, progress)
   return code
 end
 
---- Where the body goes: a stream, and a function that closes it -> the bytes; of a file: did the end fail?
---- nil, the reason where the file cannot be opened.
+--- Where the body goes: a stream, and a function that closes it -> the bytes; of a file: did the
+--- end fail? nil, the reason where the file cannot be opened.
 local function body_stream(path)
   if not path then return memory() end
   local stream = ffi.C.rl_file_stream(path, "ab")
@@ -131,11 +132,12 @@ local function body_stream(path)
   return stream, function() return ffi.C.rl_close_stream(stream) ~= 0 end
 end
 
---- request: url; method ("GET", "HEAD", or POST where there is a body); headers: list of "Name: value"; body; follow:
----   redirects, too (an Authorization header stays with its host); file: path to append the body to, only if the
----   status is below 400; from: bytes that are there already; progress(bytes); stalled, connect: seconds to wait.
---- -> { status, headers, body } where a response came, else { error = text, code = libcurl's, again = may succeed
----   next time }; both where a transfer was cut.
+--- request: url; method: "HEAD", else GET, or POST where there is a body; headers: list of
+---   "Name: value"; body; follow: redirects, too (an Authorization header stays with its host);
+---   file: path to append the body to, if the status is below 400; from: bytes that are there
+---   already; progress(bytes); stalled, connect: seconds to wait.
+--- -> { status, headers, body } where a response came, else { error = text, code = libcurl's,
+---   again = may succeed next time }; both where a transfer was cut.
 function http.request(request)
   local stream, take_body = body_stream(request.file)
   if not stream then return { error = take_body, code = http.WRITE } end
@@ -157,7 +159,8 @@ function http.request(request)
   if status[0] > 0 then response.status = tonumber(status[0]) end
   if code ~= 0 then
     response.code, response.again = code, again[code]
-    response.error = detail[0] ~= 0 and ffi.string(detail) or ffi.string(curl.curl_easy_strerror(code))
+    response.error = detail[0] ~= 0 and ffi.string(detail)
+      or ffi.string(curl.curl_easy_strerror(code))
   end
   return response
 end

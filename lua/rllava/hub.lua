@@ -1,4 +1,4 @@
---- The Hugging Face hub: models and data sets come into the cache that huggingface_hub uses, in its layout:
+--- The Hugging Face hub: models and data sets come into the cache of huggingface_hub, laid out so:
 ---
 ---   HF_HUB_CACHE/models--OWNER--NAME/refs/main             the commit
 ---                                   /blobs/ETAG            the files, by checksum
@@ -22,7 +22,8 @@ local function repository(name, options)
   if kind ~= "model" and kind ~= "dataset" then
     rl.raise("hub: kind: expected 'model' or 'dataset', got '%s'", tostring(kind))
   end
-  if type(name) ~= "string" or not name:find "^[%w%-%._]+/[%w%-%._]+$" or name:find("..", 1, true) then
+  if type(name) ~= "string" or not name:find "^[%w%-%._]+/[%w%-%._]+$"
+      or name:find("..", 1, true) then
     rl.raise("hub: expected a name owner/name, got '%s'", tostring(name))
   end
   local revision = options.revision or "main"
@@ -33,7 +34,8 @@ local function repository(name, options)
   local prefix = kind == "dataset" and "/datasets/" or "/"
   return { title = name, kind = kind, revision = revision, folder = files.join(env.cache(), folder),
     locks = files.join(env.cache(), ".locks", folder),
-    api = ("%s/api/%ss/%s/revision/%s"):format(env.endpoint(), kind, name, revision:gsub("/", "%%2F")),
+    api = ("%s/api/%ss/%s/revision/%s"):format(env.endpoint(), kind, name,
+      (revision:gsub("/", "%%2F"))),
     url = function(commit, file)
       local escaped = file:gsub("[^%w%-%._~/]", function(c) return ("%%%02X"):format(c:byte()) end)
       return env.endpoint() .. prefix .. name .. "/resolve/" .. commit .. "/" .. escaped
@@ -59,15 +61,20 @@ end
 
 --- A file's name as the hub gives it; refused where it leads out of the snapshot.
 local function safe(repo, name)
-  local bad = type(name) ~= "string" or name == "" or name:find "^/" or name:find "[%c\\]" or name:find("//", 1, true)
+  local bad = type(name) ~= "string" or name == "" or name:find "^/" or name:find "[%c\\]"
+    or name:find("//", 1, true)
   for part in tostring(name):gmatch "[^/]+" do bad = bad or part == "." or part == ".." end
-  if bad then rl.raise("hub: %s: expected the names of files, got '%s'", repo.title, tostring(name)) end
+  if bad then
+    rl.raise("hub: %s: expected the names of files, got '%s'", repo.title, tostring(name))
+  end
   return name
 end
 
---- What the hub says of the revision: commit, names (sorted); nil and the reason where nobody answers.
+--- What the hub says of the revision: commit, names (sorted); nil and the reason where nobody
+--- answers.
 local function ask(repo)
-  local response, why = blob.ask(repo.title, { url = repo.api, follow = true }, cached_commit(repo) ~= nil)
+  local response, why = blob.ask(repo.title, { url = repo.api, follow = true },
+    cached_commit(repo) ~= nil)
   if not response then return nil, why end
   local info = json.decode(response.body, repo.api)
   local sha = type(info) == "table" and type(info.sha) == "string" and info.sha:match "^%x+$"
@@ -84,8 +91,8 @@ end
 local function recall(repo, because)
   local commit = cached_commit(repo)
   if not commit then
-    rl.raise("hub: %s: expected revision %s in the cache %s, found none; the hub was not asked: %s", repo.title,
-      repo.revision, repo.folder, because)
+    rl.raise("hub: %s: expected revision %s in the cache %s, found none; the hub was not asked: %s",
+      repo.title, repo.revision, repo.folder, because)
   end
   local names = names_below(files.join(repo.folder, "snapshots", commit), "", {})
   table.sort(names)
@@ -101,7 +108,9 @@ local function resolve(repo)
   end
   local commit, names = ask(repo)
   if commit then return commit, names, true end
-  if not cached_commit(repo) then rl.raise("hub: %s: cannot reach %s: %s", repo.title, env.endpoint(), names) end
+  if not cached_commit(repo) then
+    rl.raise("hub: %s: cannot reach %s: %s", repo.title, env.endpoint(), names)
+  end
   local note = "rllava: cannot reach %s (%s); using %s as fetched before\n"
   io.stderr:write(note:format(env.endpoint(), names, repo.title))
   commit, names = recall(repo, names)
@@ -124,15 +133,19 @@ local function wanted(repo, names, globs, online)
   end
   for _, glob in ipairs(globs) do
     if not glob:find "[%*%?]" and not found[glob] then
-      rl.raise("hub: %s: expected the file %s, found none%s", repo.title, glob, online and "" or " in the cache")
+      rl.raise("hub: %s: expected the file %s, found none%s", repo.title, glob,
+        online and "" or " in the cache")
     end
   end
-  if #list == 0 then rl.raise("hub: %s: expected files %s, found none", repo.title, table.concat(globs, ", ")) end
+  if #list == 0 then
+    rl.raise("hub: %s: expected files %s, found none", repo.title, table.concat(globs, ", "))
+  end
   return list
 end
 
---- Fetches what is not in the cache.  options: kind: "model" or "dataset"; files: list of globs ("*" ends at a
---- slash, "**" does not), by default hub.model_files or, of a data set, all; revision: a branch, tag or commit (main).
+--- Fetches what is not in the cache.  options: kind: "model" or "dataset"; files: list of globs
+--- ("*" ends at a slash, "**" does not), by default hub.model_files or, of a data set, all;
+--- revision: a branch, tag or commit (main).
 --- -> the folder of the snapshot.  Refuses damage, and what the hub refuses, saying what to do.
 function hub.snapshot(name, options)
   options = options or {}
@@ -147,8 +160,8 @@ function hub.snapshot(name, options)
   return files.join(repo.folder, "snapshots", commit)
 end
 
---- name, options as of hub.snapshot -> the names of all files (offline: those in the cache), the text of README.md
---- or nil.
+--- name, options as of hub.snapshot -> the names of all files (offline: those in the cache), the
+--- text of README.md or nil.
 function hub.files(name, options)
   local repo = repository(name, options or {})
   local commit, names, online = resolve(repo)

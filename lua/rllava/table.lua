@@ -11,10 +11,10 @@ local rl = require "rllava.ffi"
 local M = {}
 
 local VARCHAR, BLOB, LIST, STRUCT, MAP, ARRAY = 17, 18, 24, 25, 26, 33
-local ctypes = { "bool", "int8_t", "int16_t", "int32_t", "int64_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t",
-  "float", "double" }
-local names = { "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-  "FLOAT", "DOUBLE", [VARCHAR] = "VARCHAR", [BLOB] = "BLOB" }
+local ctypes = { "bool", "int8_t", "int16_t", "int32_t", "int64_t", "uint8_t", "uint16_t",
+  "uint32_t", "uint64_t", "float", "double" }
+local names = { "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT",
+  "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE", [VARCHAR] = "VARCHAR", [BLOB] = "BLOB" }
 local as_double = { [16] = true, [19] = true, [32] = true }          -- HUGEINT, DECIMAL, UHUGEINT
 
 local function identifier(name) return '"' .. name:gsub('"', '""') .. '"' end
@@ -46,15 +46,17 @@ local function describe_struct(D, handle)
   return plan
 end
 
---- A column's type -> how it is read: { id, child or members, sql: its type in SQL, cast: unless it is that already }.
---- Numbers of more than 64 bits and decimals become doubles; dates, times and all that is rare becomes text.
+--- A column's type -> how it is read: { id, child or members, sql: its type in SQL, cast: unless it
+--- is that already }. Numbers of more than 64 bits and decimals become doubles; dates, times and
+--- all that is rare becomes text.
 function describe(D, handle)
   local id = D.duckdb_get_type_id(handle)
   if names[id] then return { id = id, sql = names[id], cast = false } end
   if as_double[id] then return { id = 11, sql = "DOUBLE", cast = true } end
   if id == STRUCT then return describe_struct(D, handle) end
   if id == LIST or id == ARRAY then
-    local child_type = id == LIST and D.duckdb_list_type_child_type or D.duckdb_array_type_child_type
+    local child_type = id == LIST and D.duckdb_list_type_child_type
+      or D.duckdb_array_type_child_type
     local child = with_type(D, child_type(handle))
     return { id = LIST, child = child, sql = child.sql .. "[]", cast = child.cast or id == ARRAY }
   end
@@ -128,17 +130,21 @@ function reader(D, vector, plan)
   local validity = ffi.cast("const uint8_t *", D.duckdb_vector_get_validity(vector))
   if validity == nil then return get end
   return function(i)
-    if bit.band(validity[bit.rshift(i, 3)], bit.lshift(1, bit.band(i, 7))) == 0 then return json.null end
+    if bit.band(validity[bit.rshift(i, 3)], bit.lshift(1, bit.band(i, 7))) == 0 then
+      return json.null
+    end
     return get(i)
   end
 end
 
 local function text_of(pointer) return pointer ~= nil and ffi.string(pointer) or "unknown error" end
 
---- Runs one statement; body(result) before it is destroyed.  Results come chunk by chunk where the library can.
+--- Runs one statement; body(result) before it is destroyed.  Results come chunk by chunk where the
+--- library can.
 local function query(db, sql, body)
   local D, what = db.D, db.what
-  local statement, pending, result = ffi.new "void *[1]", ffi.new "void *[1]", ffi.new "duckdb_result"
+  local statement, pending, result = ffi.new "void *[1]", ffi.new "void *[1]",
+    ffi.new "duckdb_result"
   local ok, message = pcall(function()
     if D.duckdb_prepare(db.connection[0], sql, statement) ~= 0 then
       rl.raise("%s: %s", what, text_of(D.duckdb_prepare_error(statement[0])))
@@ -245,14 +251,14 @@ local function with_database(what, folder, body)
   if not ok then error(message, 0) end
 end
 
---- sink(row) for each row of a SELECT, in order: a table of its columns, with json.null for NULL, lists as
---- json.array, structs and maps as objects.  what: the file, for messages.  folder: where relative paths in the
---- query start.  Refuses what is no SELECT, and files that are damaged.
+--- sink(row) for each row of a SELECT, in order: a table of its columns, with json.null for NULL,
+--- lists as json.array, structs and maps as objects.  what: the file, for messages.  folder: where
+--- relative paths in the query start.  Refuses what is no SELECT, and files that are damaged.
 function M.read(sql, what, sink, folder)
   sql = sql:gsub("[%s;]+$", "")
   with_database(what, folder, function(db)
     local list = columns(db, sql)
-    -- The buffer counts 16 bytes a string, however long: ten chunks of pictures would fill the memory.
+    -- The buffer counts 16 bytes a string, however long: chunks of pictures would fill the memory.
     pcall(query, db, "set streaming_buffer_size = '1KB'", function() end)
     query(db, cast(sql, list), function(result) each_row(db, result, list, sink) end)
   end)

@@ -6,9 +6,8 @@ local base64 = {}
 
 local value = ffi.new("uint8_t[256]")
 ffi.fill(value, 256, 255)
-for i, c in ipairs { ("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"):byte(1, -1) } do
-  value[c] = i - 1
-end
+local letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+for i = 1, 64 do value[letters:byte(i)] = i - 1 end
 value[("-"):byte()], value[("_"):byte()] = 62, 63                  -- the URL alphabet
 
 --- text -> bytes; nil where it is no base64.  White space is skipped, padding may be absent.
@@ -39,7 +38,8 @@ end
 --- Do these bytes begin as a picture file does?  PNG, JPEG, GIF, BMP, WebP, TIFF.
 function base64.is_picture(bytes)
   return bytes:find "^\137PNG\r\n" or bytes:find "^\255\216\255" or bytes:find "^GIF8"
-    or bytes:find "^BM....%z%z%z%z" or bytes:find "^RIFF....WEBP" or bytes:find "^II%*%z" or bytes:find "^MM%z%*"
+    or bytes:find "^BM....%z%z%z%z" or bytes:find "^RIFF....WEBP" or bytes:find "^II%*%z"
+    or bytes:find "^MM%z%*"
 end
 
 return base64

@@ -32,7 +32,9 @@ local function put(self, text)
   self.file = self.file or unnamed_file()
   local ok, message = self.file:seek("set", self.size)
   if ok then ok, message = self.file:write(text) end
-  if not ok then rl.raise("rows: cannot keep %d bytes in the folder for temporary files: %s", #text, message) end
+  if not ok then
+    rl.raise("rows: cannot keep %d bytes in the folder for temporary files: %s", #text, message)
+  end
   self.size = self.size + #text
   return setmetatable({ at = self.size - #text, size = #text }, Blob)
 end
@@ -40,7 +42,9 @@ end
 local function get(self, blob)
   self.file:seek("set", blob.at)
   local text = self.file:read(blob.size)
-  if not text or #text < blob.size then rl.raise("rows: the file for temporary rows has been cut") end
+  if not text or #text < blob.size then
+    rl.raise("rows: the file for temporary rows has been cut")
+  end
   return text
 end
 

@@ -1,4 +1,5 @@
---- The card of a data set: `configs` in the YAML head of its README.md say which files are which split.
+--- The card of a data set: `configs` in the YAML head of its README.md say which files are which
+--- split.
 local card = {}
 
 --- Text as YAML writes it -> text without quotes and comment, or a list of such for "[a, b]".
@@ -38,7 +39,8 @@ local function mapping(lines, i, indent)
     if not key then break end
     i = i + 1
     local next_line = lines[i]
-    local nested = next_line and (next_line.indent > indent or next_line.indent == indent and next_line.text:find "^%-")
+    local deeper = next_line and next_line.indent - indent or -1
+    local nested = deeper > 0 or deeper == 0 and next_line.text:find "^%-"
     if rest == "" and nested then map[key], i = block(lines, i) else map[key] = scalar(rest) end
   end
   return map, i
@@ -61,7 +63,9 @@ local function configs_lines(readme)
   for line in (head .. "\n"):gmatch "([^\n]*)\n" do
     local blanks, text = line:match "^( *)(.*)$"
     if blanks == "" and text:find "^[%w_]" then inside = text:find "^configs:%s*$" ~= nil
-    elseif inside and text ~= "" and not text:find "^#" then lines[#lines + 1] = { indent = #blanks, text = text } end
+    elseif inside and text ~= "" and not text:find "^#" then
+      lines[#lines + 1] = { indent = #blanks, text = text }
+    end
   end
   return lines
 end
@@ -72,8 +76,12 @@ local function list(v) return type(v) == "table" and v or { v } end
 local function data_files(value)
   local files = {}
   if type(value) ~= "table" then return { { split = "train", patterns = { value } } } end
-  if #value > 0 and type(value[1]) ~= "table" then return { { split = "train", patterns = value } } end
-  for i, entry in ipairs(value) do files[i] = { split = entry.split or "train", patterns = list(entry.path) } end
+  if #value > 0 and type(value[1]) ~= "table" then
+    return { { split = "train", patterns = value } }
+  end
+  for i, entry in ipairs(value) do
+    files[i] = { split = entry.split or "train", patterns = list(entry.path) }
+  end
   if #files == 0 then
     for split, patterns in require("rllava").sorted(value) do
       files[#files + 1] = { split = split, patterns = list(patterns) }
@@ -82,12 +90,13 @@ local function data_files(value)
   return files
 end
 
---- README text -> list of { name, default, dir, files = { { split, patterns } } or nil }; empty if it names none.
+--- README text -> list of { name, default, dir, files = { { split, patterns } } or nil }; empty if
+--- it names none.
 function card.configs(readme)
   local configs = {}
   for i, c in ipairs((block(configs_lines(readme), 1))) do
-    configs[i] = { name = c.config_name or "default", default = c.default == "true", dir = c.data_dir,
-      files = c.data_files and data_files(c.data_files) }
+    configs[i] = { name = c.config_name or "default", default = c.default == "true",
+      dir = c.data_dir, files = c.data_files and data_files(c.data_files) }
   end
   return configs
 end

@@ -58,7 +58,8 @@ local package, megabytes = "bareduckdb==0.12.155", 34
 local command = [[rllava -e 'require "rllava.data.duckdb".fetch()']]
 
 local function cache()
-  return os.getenv "RLLAVA_CACHE" or (os.getenv "XDG_CACHE_HOME" or (os.getenv "HOME" or ".") .. "/.cache") .. "/rllava"
+  local user = os.getenv "XDG_CACHE_HOME" or (os.getenv "HOME" or ".") .. "/.cache"
+  return os.getenv "RLLAVA_CACHE" or user .. "/rllava"
 end
 
 --- The library as it is fetched.
@@ -70,30 +71,33 @@ local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 local function run(line, log, what)
   if os.execute(line .. " >" .. quote(log) .. " 2>&1") == 0 then return end
   local text = files.kind(log) and files.read(log):sub(-600) or ""
-  rl.raise("duckdb: cannot %s:\n%s\nInstall libduckdb.so from DuckDB's releases instead, or name one in RLLAVA_DUCKDB.",
-    what, text:match "^%s*(.-)%s*$")
+  rl.raise("duckdb: cannot %s:\n%s\nInstall libduckdb.so from DuckDB's releases instead, or "
+    .. "name one in RLLAVA_DUCKDB.", what, text:match "^%s*(.-)%s*$")
 end
 
 local take = [[import sys, zipfile, glob, shutil
 wheel = zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0])
 shutil.copyfileobj(wheel.open("bareduckdb/_libs/libduckdb.so"), open(sys.argv[2], "wb"))]]
 
---- Fetches the library with pip, which takes it from the index that the user has set and verifies its checksum.
+--- Fetches the library with pip, which takes it from the index that the user has set and verifies
+--- its checksum.
 --- -> its path.
 function duckdb.fetch()
   local place = fetched()
   if files.kind(place) then return place end
   local aside = ("%s.%d"):format(files.folder(place), rl.C.rl_time() * 1000)
   files.make_folder(aside)
-  io.stderr:write(("rllava: fetching DuckDB (%s, %d MB) into %s\n"):format(package, megabytes, files.folder(place)))
+  local note = "rllava: fetching DuckDB (%s, %d MB) into %s\n"
+  io.stderr:write(note:format(package, megabytes, files.folder(place)))
+  local log, library = aside .. "/log", aside .. "/libduckdb.so"
   local ok, message = pcall(function()
-    run("python3 -m pip --version", aside .. "/log", "fetch it without python3 and pip")
-    run("python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 -d " .. quote(aside) .. " "
-      .. package, aside .. "/log", "fetch " .. package .. " with pip")
-    run(("python3 -c %s %s %s"):format(quote(take), quote(aside), quote(aside .. "/libduckdb.so")), aside .. "/log",
+    run("python3 -m pip --version", log, "fetch it without python3 and pip")
+    run(("python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 -d %s %s")
+      :format(quote(aside), package), log, "fetch " .. package .. " with pip")
+    run(("python3 -c %s %s %s"):format(quote(take), quote(aside), quote(library)), log,
       "unpack " .. package)
     files.make_folder(files.folder(place))
-    files.rename(aside .. "/libduckdb.so", place)
+    files.rename(library, place)
   end)
   files.remove(aside)
   if not ok then error(message, 0) end
@@ -106,15 +110,16 @@ function duckdb.library(what)
   local named = os.getenv "RLLAVA_DUCKDB"
   if named and named ~= "" then
     local ok, library = pcall(ffi.load, named)
-    return ok and library or rl.raise("RLLAVA_DUCKDB: expected DuckDB's library, found '%s': %s", named, library)
+    if ok then return library end
+    rl.raise("RLLAVA_DUCKDB: expected DuckDB's library, found '%s': %s", named, library)
   end
   local ok, library = pcall(ffi.load, "duckdb")
   if ok then return library end
   local path = fetched()
   if not files.kind(path) then
     if offline() then
-      rl.raise("%s: DuckDB's library is needed and not here, and %s forbids to fetch it; where there "
-        .. "is a network, run\n  %s", what, offline(), command)
+      rl.raise("%s: DuckDB's library is needed and not here, and %s forbids to fetch it; where "
+        .. "there is a network, run\n  %s", what, offline(), command)
     end
     duckdb.fetch()
   end

@@ -13,13 +13,15 @@ local M = {}
 --- what lies beyond U+10FFFF are none).
 local function character(s, i, n)
   local c = s[i]
-  local more = c < 0x80 and 0 or c < 0xc2 and -1 or c < 0xe0 and 1 or c < 0xf0 and 2 or c < 0xf5 and 3 or -1
+  local more = c < 0x80 and 0 or c < 0xc2 and -1 or c < 0xe0 and 1 or c < 0xf0 and 2
+    or c < 0xf5 and 3 or -1
   if more < 0 or i + more >= n then return 0 end
   for k = 1, more do
     if s[i + k] < 0x80 or s[i + k] > 0xbf then return 0 end
   end
   local d = more > 1 and s[i + 1] or 0x80
-  if c == 0xe0 and d < 0xa0 or c == 0xed and d > 0x9f or c == 0xf0 and d < 0x90 or c == 0xf4 and d > 0x8f then
+  if c == 0xe0 and d < 0xa0 or c == 0xed and d > 0x9f or c == 0xf0 and d < 0x90
+      or c == 0xf4 and d > 0x8f then
     return 0
   end
   return more + 1
@@ -96,7 +98,7 @@ local function list_of(document, path, split)
     .. "'rows', found %s", path, split or "train", found)
 end
 
---- Does a .json file hold JSON lines?  Its first line is then an object of its own, with more to come.
+--- Does a .json file hold JSON lines?  Its first line is then an object, with more to come.
 local function is_lines(text)
   return text:match "^[\239\187\191%s]*{[^\n]*}[ \t\r]*\n%s*(.)" == "{"
 end
@@ -109,7 +111,8 @@ function M.document(path, split, sink)
   for i, value in ipairs(list_of(json.decode(text, path), path, split)) do
     local place = ("%s: row %d"):format(path, i)
     if type(value) ~= "table" or is_list(value) then
-      rl.raise("%s: expected { column: value }, found %s", place, is_list(value) and "a list" or tostring(value))
+      rl.raise("%s: expected { column: value }, found %s", place,
+        is_list(value) and "a list" or tostring(value))
     end
     sink(value, place)
   end

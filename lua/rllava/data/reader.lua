@@ -22,7 +22,9 @@ end
 --- The folder of pictures that an option names.
 function reader.find_folder(path, options)
   local found = locate(path, options.folder)
-  if not found or files.kind(found) ~= "folder" then rl.raise("%s: expected a folder of pictures, found none", path) end
+  if not found or files.kind(found) ~= "folder" then
+    rl.raise("%s: expected a folder of pictures, found none", path)
+  end
   return found
 end
 
@@ -31,10 +33,12 @@ local function is_query(text)
   return word ~= nil and (word:lower() == "select" or word:lower() == "with")
 end
 
---- "a,b@test" -> { "a@test", "b@test" }: commas part sources, the last split serves those without one.  A query,
---- or a path that has the comma in its name, stays one.
+--- "a,b@test" -> { "a@test", "b@test" }: commas part sources, the last split serves those without
+--- one.  A query, or a path that has the comma in its name, stays one.
 function reader.split_sources(spec, options)
-  if is_query(spec) or locate(spec, options.folder) or not spec:find(",", 1, true) then return { spec } end
+  if is_query(spec) or locate(spec, options.folder) or not spec:find(",", 1, true) then
+    return { spec }
+  end
   local list, split = {}, nil
   for one in spec:gmatch "[^,]+" do
     list[#list + 1] = one:match "^%s*(.-)%s*$"
@@ -81,14 +85,17 @@ local function read_file(path, split)
   if format == "json" then return function(sink) json_rows.document(path, split, sink) end end
   if format == "parquet" then return table_file(path, ("read_parquet(%s)"):format(quoted(path))) end
   if format then
-    local csv = [[read_csv(%s, header = true, all_varchar = true, delim = '%s', quote = '"', escape = '"')]]
+    local csv = "read_csv(%s, header = true, all_varchar = true, delim = '%s', quote = '\"', "
+      .. "escape = '\"')"
     return table_file(path, csv:format(quoted(path), format == "tsv" and "\t" or ","))
   end
-  rl.raise("%s: expected a file ending in .parquet, .json, .jsonl, .csv or .tsv, found '%s'", path, files.name(path))
+  rl.raise("%s: expected a file ending in .parquet, .json, .jsonl, .csv or .tsv, found '%s'", path,
+    files.name(path))
 end
 
 local function file_of_rows(path, split)
-  return { path = path, read = read_file(path, split), hash = function() return files.hash(path) end }
+  return { path = path, read = read_file(path, split),
+    hash = function() return files.hash(path) end }
 end
 
 --- All files below a folder, relative to it, sorted.
@@ -110,20 +117,22 @@ local function open_folder(folder, split, config)
   end
   local readme = files.kind(folder .. "/README.md") and files.read(folder .. "/README.md")
   local list = {}
-  for i, name in ipairs(splits.choose(names_below(folder, "", {}), readme, split, config, folder)) do
+  local chosen = splits.choose(names_below(folder, "", {}), readme, split, config, folder)
+  for i, name in ipairs(chosen) do
     list[i] = file_of_rows(files.join(folder, name), split)
   end
   return { files = list }
 end
 
---- A set made by a Lua file that returns { rows = function(split) -> n, get(i); splits = { names } }.
+--- A set made by a Lua file that returns { rows = function(split) -> n, get(i); splits = names }.
 local function open_maker(maker, name, split)
   if type(maker) ~= "table" or type(maker.rows) ~= "function" then
     rl.raise("%s: expected a Lua file that returns { rows = function(split) }, found none", name)
   end
   local n, get = maker.rows(split)
   if n then return { n = n, get = get } end
-  rl.raise("%s: expected a split, one of %s, got '%s'", name, table.concat(maker.splits or {}, ", "), split)
+  rl.raise("%s: expected a split, one of %s, got '%s'", name,
+    table.concat(maker.splits or {}, ", "), split)
 end
 
 local function open_hub(name, split, config)
@@ -132,7 +141,9 @@ local function open_hub(name, split, config)
   local chosen = splits.choose(names, readme, split, config, name)
   local wanted = { unpack(chosen) }
   if splits.format(chosen[1]) ~= "parquet" then
-    for _, ending in ipairs { "png", "jpg", "jpeg", "webp", "gif", "bmp" } do wanted[#wanted + 1] = "**." .. ending end
+    for _, ending in ipairs { "png", "jpg", "jpeg", "webp", "gif", "bmp" } do
+      wanted[#wanted + 1] = "**." .. ending
+    end
   end
   local folder = hub.snapshot(name, { kind = "dataset", files = wanted })
   local list = {}
@@ -174,7 +185,8 @@ function reader.open(spec, options)
   end
   local hub_name, config = name:match "^([^:]+):([%w_%-%.]+)$"
   if not (hub_name or name):find "^[%w_%-%.]+/[%w_%-%.]+$" then
-    rl.raise("%s: expected a file, a folder, an embedded set or a hub name owner/name, found none of these", name)
+    rl.raise("%s: expected a file, a folder, an embedded set or a hub name owner/name, "
+      .. "found none of these", name)
   end
   return open_hub(hub_name or name, wanted, config)
 end

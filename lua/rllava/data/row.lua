@@ -66,7 +66,9 @@ end
 --- A list of pictures as they stand in a column: one, several, or none.
 local function entries(value)
   if value == nil or value == json.null then return {} end
-  if type(value) ~= "table" or not (json.is_array(value) or next(value) == nil) then return { value } end
+  if type(value) ~= "table" or not (json.is_array(value) or next(value) == nil) then
+    return { value }
+  end
   return value
 end
 
@@ -98,25 +100,30 @@ end
 --- One entry of a column of pictures -> { bytes } or { path } or { rgb, width, height }.
 local function picture(entry, place)
   if type(entry) == "string" and entry ~= "" then return from_text(entry, place) end
-  if type(entry) ~= "table" then bad("image: expected bytes or a path, found %s", tostring(entry)) end
+  if type(entry) ~= "table" then
+    bad("image: expected bytes or a path, found %s", tostring(entry))
+  end
   if entry.rgb then return entry end
   local url = entry.image_url
   if url then return picture(type(url) == "table" and url.url or url, place) end
   if type(entry.bytes) == "string" then
     local image = base64.is_picture(entry.bytes) and { bytes = entry.bytes } or nil
-    image = image or { bytes = base64.data_uri(entry.bytes) or base64.decode(entry.bytes) or entry.bytes }
+    local text = entry.bytes
+    image = image or { bytes = base64.data_uri(text) or base64.decode(text) or text }
     image.path = type(entry.path) == "string" and entry.path or nil
     return image
   end
   local path = entry.path or entry.url or entry.image
   if type(path) == "string" then return from_text(path, place) end
-  bad("image: expected bytes or a path, found neither (members: %s)", table.concat(json.keys(entry), ", "))
+  bad("image: expected bytes or a path, found neither (members: %s)",
+    table.concat(json.keys(entry), ", "))
 end
 
-local roles = { human = "user", gpt = "assistant", system = "system", tool = "tool", observation = "tool",
-  user = "user", assistant = "assistant", bot = "assistant" }
+local roles = { human = "user", gpt = "assistant", system = "system", tool = "tool",
+  observation = "tool", user = "user", assistant = "assistant", bot = "assistant" }
 
---- Content of a message: text stays; pictures in its parts move to images, leaving { type = "image" }.
+--- Content of a message: text stays; pictures in its parts move to images, and leave
+--- { type = "image" }.
 local function content(value, images, place)
   if type(value) ~= "table" or not json.is_array(value) then return value end
   local parts = json.array {}
@@ -135,17 +142,22 @@ end
 local function messages(list, images, place)
   local out = json.array {}
   for i, m in ipairs(list) do
-    if type(m) ~= "table" then bad("prompt: message %d: expected { role, content }, found %s", i, tostring(m)) end
+    if type(m) ~= "table" then
+      bad("prompt: message %d: expected { role, content }, found %s", i, tostring(m))
+    end
     local members = {}
     for _, k in ipairs(json.keys(m)) do
-      local name = k == "from" and m.role == nil and "role" or k == "value" and m.content == nil and "content" or k
+      local name = k == "from" and m.role == nil and "role"
+        or k == "value" and m.content == nil and "content" or k
       local value = m[k]
       if name == "role" then value = roles[value] or value end
       if name == "content" then value = content(value, images, place) end
       members[#members + 1] = { name, value }
     end
     out[i] = json.object(members)
-    if type(out[i].role) ~= "string" then bad("prompt: message %d: expected a role, found none", i) end
+    if type(out[i].role) ~= "string" then
+      bad("prompt: message %d: expected a role, found none", i)
+    end
   end
   return out
 end
@@ -155,11 +167,12 @@ local function prompt(t, place, images)
   if value == nil then missing(t, "prompt", place.prompt_key or "prompt", " (data.prompt_key)") end
   if type(value) == "string" and value:find "%S" then return value, key end
   if type(value) == "table" and #value > 0 then return messages(value, images, place), key end
-  local found = type(value) == "string" and "blank text" or type(value) == "table" and "an empty list"
-  bad("prompt: expected text or messages in column '%s', found %s", key, found or "a " .. type(value))
+  local found = { string = "blank text", table = "an empty list" }
+  bad("prompt: expected text or messages in column '%s', found %s", key,
+    found[type(value)] or "a " .. type(value))
 end
 
---- The answer: a column, or the last turn where that is the assistant's (which then leaves the prompt).
+--- The answer: a column, or the last turn where it is the assistant's (it leaves the prompt then).
 local function answer(t, place, turns)
   if place.answer_key == false then return nil end
   local value, key = find(t, "answer", place.answer_key)
@@ -169,7 +182,8 @@ local function answer(t, place, turns)
     table.remove(turns)
     return last.content
   end
-  missing(t, "answer", place.answer_key or "answer", " (data.answer_key; false where the reward needs none)")
+  missing(t, "answer", place.answer_key or "answer",
+    " (data.answer_key; false where the reward needs none)")
 end
 
 local function videos(t, place)

@@ -6,9 +6,11 @@ local splits = {}
 
 local formats = { "parquet", "jsonl", "json", "csv", "tsv" }
 local words = { train = "train", training = "train", validation = "validation",
-  valid = "validation", val = "validation", dev = "validation", test = "test", testing = "test", eval = "test", evaluation = "test" }
-local not_rows = { ["dataset_infos.json"] = true, ["dataset_info.json"] = true, ["dataset_dict.json"] = true,
-  ["state.json"] = true, ["package.json"] = true, ["config.json"] = true }
+  valid = "validation", val = "validation", dev = "validation", test = "test", testing = "test",
+  eval = "test", evaluation = "test" }
+local not_rows = { ["dataset_infos.json"] = true, ["dataset_info.json"] = true,
+  ["dataset_dict.json"] = true, ["state.json"] = true, ["package.json"] = true,
+  ["config.json"] = true }
 
 --- The format of a file of rows, by its name; nil: none that is read.
 function splits.format(name)
@@ -74,7 +76,9 @@ local function by_name(names, split, where)
   end
   if #list == 0 and split == "train" and #filtered(names, split_of) == 0 then list = names end
   if #list > 0 then return one_format(list) end
-  if #names == 0 then rl.raise("%s: expected Parquet, JSON, JSONL or CSV files, found none", where) end
+  if #names == 0 then
+    rl.raise("%s: expected Parquet, JSON, JSONL or CSV files, found none", where)
+  end
   local some = table.concat(names, ", ", 1, math.min(#names, 8)) .. (#names > 8 and " ..." or "")
   rl.raise("%s: expected files of split '%s', found %s", where, split, some)
 end
@@ -83,11 +87,14 @@ end
 local function choose(configs, config, where)
   local names = {}
   for i, c in ipairs(configs) do
-    if c.name == config or not config and (c.default or c.name == "default" or #configs == 1) then return c end
+    if c.name == config or not config and (c.default or c.name == "default" or #configs == 1) then
+      return c
+    end
     names[i] = c.name
   end
   rl.raise("%s: expected %s, one of %s", where,
-    config and ("a config, found '" .. config .. "'") or "a config, as in name:config@split", table.concat(names, ", "))
+    config and ("a config, found '" .. config .. "'") or "a config, as in name:config@split",
+    table.concat(names, ", "))
 end
 
 local function by_card(names, c, split, where)
@@ -97,7 +104,8 @@ local function by_card(names, c, split, where)
     if entry.split == split then
       local globs = {}
       for i, glob in ipairs(entry.patterns) do globs[i] = (c.dir and c.dir .. "/" or "") .. glob end
-      local list = one_format(filtered(names, function(name) return splits.matches(name, globs) end))
+      local list = filtered(names, function(name) return splits.matches(name, globs) end)
+      list = one_format(list)
       if #list > 0 then return list end
       rl.raise("%s: split '%s': expected files %s, found none that can be read", where, split,
         table.concat(globs, ", "))
@@ -106,17 +114,21 @@ local function by_card(names, c, split, where)
   rl.raise("%s: expected split '%s', found %s", where, split, table.concat(found, ", "))
 end
 
---- names: all files, sorted; readme: text of the card or nil; config: nil for the default one; where: for
---- messages -> the names of the files of a split, all of one format, in order.
+--- names: all files, sorted; readme: text of the card or nil; config: nil for the default one;
+--- where: for messages -> the names of the files of a split, all of one format, in order.
 function splits.choose(names, readme, split, config, where)
   local configs = readme and card.configs(readme) or {}
   if #configs == 0 then
-    if config then names = filtered(names, function(name) return name:sub(1, #config + 1) == config .. "/" end) end
+    if config then
+      names = filtered(names, function(name) return name:sub(1, #config + 1) == config .. "/" end)
+    end
     return by_name(names, split, where)
   end
   local c = choose(configs, config, where)
   if c.files then return by_card(names, c, split, where) end
-  if c.dir then names = filtered(names, function(name) return name:sub(1, #c.dir + 1) == c.dir .. "/" end) end
+  if c.dir then
+    names = filtered(names, function(name) return name:sub(1, #c.dir + 1) == c.dir .. "/" end)
+  end
   return by_name(names, split, where)
 end
 

@@ -1,4 +1,4 @@
---- One file of the hub into the cache: asked for its checksum, fetched with resume, verified, linked.
+--- One file of the hub into the cache: checksum asked for, fetched with resume, verified, linked.
 local env = require "rllava.hub.env"
 local ffi = require "ffi"
 local files = require "rllava.files"
@@ -6,7 +6,7 @@ local http = require "rllava.http"
 local progress = require "rllava.hub.progress"
 local rl = require "rllava.ffi"
 
-local blob = { backoff = 1, tries = 5 }            -- seconds before the second try; tries that bring nothing
+local blob = { backoff = 1, tries = 5 }  -- seconds before the second try; tries that bring nothing
 
 ffi.cdef [[
 int rl_symlink(const char *target, const char *path) __asm__("symlink");
@@ -20,15 +20,19 @@ local function refusal(what, response, endpoint)
   local status, headers = response.status, response.headers or {}
   local said = headers["x-error-message"] and " (" .. headers["x-error-message"] .. ")" or ""
   if headers["x-error-code"] == "GatedRepo" or status == 403 then
-    rl.raise("hub: %s: 403: access must be granted at %s, to the account of your token%s", what, endpoint, said)
+    rl.raise("hub: %s: 403: access must be granted at %s, to the account of your token%s", what,
+      endpoint, said)
   end
   if status == 401 then
     rl.raise("hub: %s: 401: it is private, gated or absent, and %s%s", what, env.token()
       and "your token does not open it"
       or "no token was given: set HF_TOKEN, or write it to the file token of HF_HOME", said)
   end
-  if status == 404 then rl.raise("hub: %s: 404: there is no such thing at %s%s", what, endpoint, said) end
-  rl.raise("hub: %s: expected an answer of %s, got status %s%s", what, endpoint, tostring(status), said)
+  if status == 404 then
+    rl.raise("hub: %s: 404: there is no such thing at %s%s", what, endpoint, said)
+  end
+  rl.raise("hub: %s: expected an answer of %s, got status %s%s", what, endpoint, tostring(status),
+    said)
 end
 
 local function headers_for(more)
@@ -43,7 +47,8 @@ local function may_pass(response)
   return response.again or status == 408 or status == 429 or (status or 0) >= 500 and status ~= 501
 end
 
---- Waits before try number n (from 1): backoff, twice it, four times; longer where the hub asks for it.
+--- Waits before try number n (from 1): backoff, twice it, four times; longer where the hub asks for
+--- it.
 local function wait(response, n)
   local asked = tonumber(response.headers and response.headers["retry-after"] or nil)
   rl.C.rl_sleep(math.min(60, math.max(blob.backoff * 2 ^ (n - 1), asked or 0)))
@@ -86,12 +91,14 @@ local function head(what, url)
   return etag, tonumber(response.headers["x-linked-size"] or response.headers["content-length"])
 end
 
---- body() while no other process fetches the same; waits for one that does as long as its file grows.
+--- body() while no other process fetches the same; waits for one that does as long as its file
+--- grows.
 local function locked(path, what, growing, body)
   files.make_folder(files.folder(path))
   local stream = ffi.C.rl_file_stream(path, "a")
   if stream == nil then
-    rl.raise("hub: %s: cannot lock %s: %s", what, path, ffi.string(ffi.C.rl_error_text(ffi.errno())))
+    rl.raise("hub: %s: cannot lock %s: %s", what, path,
+      ffi.string(ffi.C.rl_error_text(ffi.errno())))
   end
   local fd, since, size, told = ffi.C.rl_stream_number(stream), rl.C.rl_clock(), nil, nil
   while ffi.C.rl_flock(fd, LOCK_EXCLUSIVE_NOW) ~= 0 do
@@ -99,7 +106,8 @@ local function locked(path, what, growing, body)
     if files.size(growing) ~= size then since, size = now, files.size(growing) end
     if now - since > 600 then
       ffi.C.rl_close_stream(stream)
-      rl.raise("hub: %s: waited 600 s for another process that holds %s and fetches nothing", what, path)
+      rl.raise("hub: %s: waited 600 s for another process that holds %s and fetches nothing", what,
+        path)
     end
     if not told or now - told > 30 then
       io.stderr:write(("rllava: waiting for another process that fetches %s\n"):format(what))
@@ -129,7 +137,9 @@ local function fill(part, what, url, size, show)
     if size and from > size then files.remove(part) from = 0 end
     local response = try(part, url, size, show)
     local got = files.size(part) or 0
-    if not response.error and (response.status or 0) < 400 and (not size or got == size) then return end
+    if not response.error and (response.status or 0) < 400 and (not size or got == size) then
+      return
+    end
     if response.code == http.WRITE then
       rl.raise("hub: %s: cannot write %s: %s (is the disk full?)", what, part, response.error)
     end
@@ -140,8 +150,9 @@ local function fill(part, what, url, size, show)
     end
     n, most = got > most and 1 or n + 1, math.max(got, most)
     if n >= blob.tries then
-      rl.raise("hub: %s: the transfer broke off at %d of %s bytes: %s; run again to go on from there", what, got,
-        size and ("%d"):format(size) or "unknown", response.error or "status " .. tostring(response.status))
+      rl.raise("hub: %s: the transfer broke off at %d of %s bytes: %s; run again to go on there",
+        what, got, size and ("%d"):format(size) or "unknown",
+        response.error or "status " .. tostring(response.status))
     end
     wait(response, n)
   end
@@ -170,8 +181,8 @@ local function link_target(name, etag)
   return ("../"):rep(depth + 2) .. "blobs/" .. etag
 end
 
---- repo: { folder, locks, title, url(commit, name) }.  Brings the file name of a commit into the cache, unless it is
---- there -> its path in the snapshot.
+--- repo: { folder, locks, title, url(commit, name) }.  Brings the file name of a commit into the
+--- cache, unless it is there -> its path in the snapshot.
 function blob.fetch(repo, commit, name)
   local path = files.join(repo.folder, "snapshots", commit, name)
   if files.kind(path) then return path end

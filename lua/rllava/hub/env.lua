@@ -1,5 +1,5 @@
---- What the environment says of the hub: where it is, where its cache is, who asks.  Names and defaults are those
---- of huggingface_hub.
+--- What the environment says of the hub: where it is, where its cache is, who asks.  Names and
+--- defaults are those of huggingface_hub.
 local files = require "rllava.files"
 local rl = require "rllava.ffi"
 
@@ -35,7 +35,9 @@ function env.token()
     token = files.kind(path) == "file" and files.read(path) or nil
   end
   token = token and token:match "^%s*(.-)%s*$"
-  if token and token:find "[%c]" then rl.raise "hub: expected a token of one line, found several" end
+  if token and token:find "[%c]" then
+    rl.raise "hub: expected a token of one line, found several"
+  end
   return token ~= "" and token or nil
 end
 

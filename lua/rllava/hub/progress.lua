@@ -1,4 +1,5 @@
---- How far a transfer is: one line on a terminal, renewed twice a second; else a line for each large file.
+--- How far a transfer is: one line on a terminal, renewed twice a second; else a line for each
+--- large file.
 local env = require "rllava.hub.env"
 local rl = require "rllava.ffi"
 
@@ -23,13 +24,16 @@ local function line(what, bytes, size, speed)
   return text .. (", %d:%02d left"):format(left / 60, left % 60)
 end
 
---- what: the file; from: bytes that are there; size: of the whole, or nil -> show(bytes, size), finish().
+--- what: the file; from: bytes that are there; size: of the whole, or nil -> show(bytes, size),
+--- finish().
 function progress.start(what, from, size)
   local columns = rl.C.rl_terminal_columns(2)
   local begun, last = rl.C.rl_clock(), 0
   if env.quiet() then return function() end, function() end end
   if columns <= 0 then
-    if (size or 0) >= LARGE then io.stderr:write(("rllava: fetching %s (%s)\n"):format(what, amount(size))) end
+    if (size or 0) >= LARGE then
+      io.stderr:write(("rllava: fetching %s (%s)\n"):format(what, amount(size)))
+    end
     return function() end, function() end
   end
   return function(bytes)
