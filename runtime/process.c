@@ -34,7 +34,7 @@ struct rl_process {
 static void append(buffer *b, const void *data, size_t bytes) {
     if (b->from == b->to) b->from = b->to = 0;
     if (b->to + bytes > b->room) {
-        memmove(b->data, b->data + b->from, b->to - b->from);
+        if (b->from) memmove(b->data, b->data + b->from, b->to - b->from);
         b->to -= b->from, b->from = 0;
         if (b->to + bytes > b->room) {
             b->room = 2 * (b->to + bytes);

@@ -21,6 +21,16 @@ local function share(list, test)
   return #list > 0 and n / #list or 0
 end
 
+--- Lengths of the responses that ended by themselves; of all where none did.
+local function ended(responses)
+  local lengths, all = {}, {}
+  for i, r in ipairs(responses) do
+    all[i] = r.n
+    if r.finish ~= "length" then lengths[#lengths + 1] = r.n end
+  end
+  return #lengths > 0 and lengths or all
+end
+
 --- The least number that a share of the list does not exceed.
 local function quantile(list, share_below)
   local sorted = {}
@@ -78,7 +88,7 @@ end
 function metrics.of_batch(batch, clock)
   local out, rs = {}, batch.responses
   spread(out, "response_length", batch.lengths)
-  out["response_length/p95"] = quantile(batch.lengths, 0.95)
+  out["response_length/p95"] = quantile(ended(rs), 0.95)
   out["response_length/clip_ratio"] = share(rs, function(r) return r.finish == "length" end)
   spread(out, "prompt_length", pluck(batch.groups, function(g) return g.prompt.n end))
   if batch.scores then

@@ -102,6 +102,7 @@ function Run:restore(path, policy, optimizer)
     if record["val/reward_score"] then self:note_score(record.step, record["val/reward_score"]) end
     self:remember(record.step, record)
   end
+  self.resumed = step                                   -- the engine counts versions from 0 again
   self.log:line(("going on after step %d, from %s"):format(step, path))
   return state
 end
@@ -201,7 +202,10 @@ end
 function Run:batch(step, batch, kind)
   local list = {}
   for _, g in ipairs(batch and batch.groups or {}) do
-    for _, r in ipairs(g.responses) do list[#list + 1] = records.of_response(g, r) end
+    for _, r in ipairs(g.responses) do
+      list[#list + 1] = records.of_response(g, r)
+      list[#list].version = r.version and r.version + (self.resumed or 0)
+    end
   end
   self:samples(step, list, kind)
   self:failures(step, kind)

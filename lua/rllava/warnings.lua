@@ -65,9 +65,9 @@ local function truncated(self, m, cfg)
   local share = m["response_length/clip_ratio"]
   return self:once("truncated", share and share > 0.2, function()
     local limit, p95 = cfg.rollout.max_new_tokens, m["response_length/p95"]
-    local length = p95 and (", 95%% of them within %.0f tokens"):format(p95) or ""
-    return ("%.0f%% of the responses were cut off at rollout.max_new_tokens = %d%s; try %d"):format(100 * share, limit,
-      length, 2 * limit)
+    local length = p95 and p95 < limit and (" (95%% of the others took at most %.0f)"):format(p95) or ""
+    return ("%.0f%% of the responses were cut off at rollout.max_new_tokens = %d%s; try %d"):format(
+      100 * share, limit, length, 2 * limit)
   end)
 end
 
