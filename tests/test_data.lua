@@ -77,6 +77,7 @@ T.test("pictures: bytes, base64, data: URI, struct, list, path, and inside of me
   T.equal(images("data:image/png;base64," .. b64)[1].bytes, bytes)
   T.equal(images { { bytes = b64 } }[1].bytes, bytes)
   T.equal(images { bytes = png, path = "x" }, { { bytes = png, path = "x" } })
+  T.equal(images { bytes = ("abcd"):rep(20) }[1].bytes, ("abcd"):rep(20))
   T.equal(images { { path = "p.png" }, "p.png" }[2], { path = scratch .. "/pictures/p.png" })
   T.equal(images(scratch .. "/pictures/p.png")[1].path, scratch .. "/pictures/p.png")
   T.equal(images {}, {})
@@ -183,6 +184,12 @@ T.test("the hash is that of the content: rows, their order, what was dropped", f
   local hash = data.open({ a, b }).hash
   T.equal(data.open({ a, b }).hash, hash)
   assert(data.open({ b, a }).hash ~= hash and data.open({ a }).hash ~= hash)
+  local function drawn(byte)
+    local rgb = ffi.new("unsigned char[12]", byte)
+    return data.open({ { problem = "a", answer = "1", image = { rgb = rgb, width = 2, height = 2 } } }).hash
+  end
+  T.equal(drawn(1), drawn(1))
+  assert(drawn(1) ~= drawn(2))
   local text = '{"problem":"a","answer":"1"}\n{"problem":"b"}'
   local path = file("hash.jsonl", text)
   assert(data.open(path, { on_bad = "drop" }).hash ~= data.open(path, { answer_key = false }).hash)

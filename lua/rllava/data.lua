@@ -9,6 +9,7 @@
 --- with options.n.
 local Blobs = require "rllava.data.blobs"
 local bit = require "bit"
+local digest = require "rllava.data.digest"
 local ffi = require "ffi"
 local files = require "rllava.files"
 local json = require "rllava.json"
@@ -129,7 +130,7 @@ local function add_list(self, list, place)
         rl.raise("row %d: expected { column = value }, found %s", i, tostring(t))
       end
       t = copy(t)
-      texts[i] = json.encode(t)
+      texts[i] = digest(t)
       sink(t, "row " .. i)
     end
   end, place), files.hash_text(table.concat(texts, "\n")))

@@ -1,4 +1,5 @@
 --- From the text of a source to files of rows: paths, folders, embedded sets, hub names, queries.
+local digest = require "rllava.data.digest"
 local embedded = require "rllava.embedded"
 local files = require "rllava.files"
 local json_rows = require "rllava.data.json"
@@ -154,10 +155,10 @@ end
 local function open_query(query, folder)
   local texts = {}
   return { files = { { path = files.join(folder or ".", "query"), read = function(sink)
-    local n, json = 0, require "rllava.json"
+    local n = 0
     require("rllava.table").read(query, "query", function(t)
       n = n + 1
-      texts[n] = files.hash_text(json.encode(t))
+      texts[n] = digest(t)
       sink(t, "query: row " .. n)
     end, folder)
   end, hash = function() return files.hash_text(table.concat(texts)) end } } }

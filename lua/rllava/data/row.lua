@@ -84,6 +84,12 @@ local function media_file(path, place, part)
   bad("%s: expected the file '%s', found nothing", part, first or path)
 end
 
+--- The picture's file that text is in base64, or nil.
+local function from_base64(text)
+  local decoded = #text >= 32 and not text:find "[^%w+/=_%s-]" and base64.decode(text)
+  return decoded and base64.is_picture(decoded) and decoded or nil
+end
+
 --- A picture from text: a data: URI, the bytes of a file, a path, or base64.
 local function from_text(text, place)
   if text:find "^data:" then
@@ -92,8 +98,8 @@ local function from_text(text, place)
       or bad("image: expected base64 in the data: URI, found '%s'", text:sub(1, 40))
   end
   if base64.is_picture(text) then return { bytes = text } end
-  local decoded = #text >= 32 and not text:find "[^%w+/=_%s-]" and base64.decode(text)
-  if decoded and base64.is_picture(decoded) then return { bytes = decoded } end
+  local decoded = from_base64(text)
+  if decoded then return { bytes = decoded } end
   return { path = media_file(text:gsub("^file://", ""), place, "image") }
 end
 
@@ -107,11 +113,9 @@ local function picture(entry, place)
   local url = entry.image_url
   if url then return picture(type(url) == "table" and url.url or url, place) end
   if type(entry.bytes) == "string" then
-    local image = base64.is_picture(entry.bytes) and { bytes = entry.bytes } or nil
     local text = entry.bytes
-    image = image or { bytes = base64.data_uri(text) or base64.decode(text) or text }
-    image.path = type(entry.path) == "string" and entry.path or nil
-    return image
+    local bytes = not base64.is_picture(text) and (base64.data_uri(text) or from_base64(text)) or text
+    return { bytes = bytes, path = type(entry.path) == "string" and entry.path or nil }
   end
   local path = entry.path or entry.url or entry.image
   if type(path) == "string" then return from_text(path, place) end
