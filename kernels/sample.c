@@ -70,3 +70,9 @@ void CPU(sample)(rl_part p, int32_t *token, float *logits, const uint8_t *banned
     }
     free(c);
 }
+
+void CPU(uniform)(rl_part p, double *u, uint64_t seed, uint64_t counter) {
+    uint32_t r[4];
+    philox(seed, counter, r);
+    *u = uniform(r);
+}

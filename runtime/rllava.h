@@ -293,6 +293,8 @@ int rl_scope_close(void);
 double rl_bytes_used(void);
 double rl_bytes_peak(void);
 
+/* A number in [0, 1) of 53 bits: Philox with key seed and that counter. */
+double rl_uniform(double seed, double counter);
 /* Threads of the pool; n > 0 sets their number first.  RLLAVA_THREADS, or the cores. */
 int rl_threads(int n);
 /* The kernels in use: "generic", "avx2" or "avx512"; name chooses, NULL only asks.  At start RLLAVA_CPU, or

@@ -19,6 +19,12 @@ const char *rl_cpu(const char *name) {
     return rl_k->isa;
 }
 
+double rl_uniform(double seed, double counter) {
+    double u;
+    rl_k->uniform((rl_part){ 0, 1 }, &u, (uint64_t)seed, (uint64_t)counter);
+    return u;
+}
+
 rl_tensor *rl_new(int dtype, int ndim, const int64_t *dim) {
     rl_tensor *x = calloc(1, sizeof *x);
     x->dtype = dtype, x->ndim = ndim, x->id = -1;

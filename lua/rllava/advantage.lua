@@ -1,10 +1,15 @@
---- Advantages from rewards.  Plain numbers in double; a batch here is
----   { lengths = tokens of each response, group = its prompt, rewards = per token [tokens] }
---- and what comes back is per token too.
+--- Advantages from rewards.  Plain numbers in double; a batch here is a list of responses, their tokens end to end:
+---   lengths [responses], group [responses]: the prompt of each, rewards [tokens] and, where they are known apart from
+---   these, their sums [responses]; gap [tokens]: true where tokens of others stand before a token (or nil);
+---   values [tokens], baseline [responses] where the algorithm needs them.
+--- What comes back is [tokens]: advantages, and returns where they differ.
+local rl = require "rllava.ffi"
+
 local advantage = {}
 
 --- Sum of each response's token rewards -> [responses].
 function advantage.scores(batch)
+  if batch.sums then return batch.sums end
   local scores, at = {}, 0
   for i, n in ipairs(batch.lengths) do
     local sum = 0
@@ -21,37 +26,109 @@ function advantage.spread(batch, per_response)
   return out
 end
 
---- group -> indices of its responses, in order.
+--- Lists of the indices of each group's responses, groups in the order of their coming.
 function advantage.groups(batch)
-  local groups, order = {}, {}
+  local groups, list = {}, {}
   for i, g in ipairs(batch.group) do
-    if not groups[g] then groups[g] = {} order[#order + 1] = g end
+    if not groups[g] then
+      groups[g] = {}
+      list[#list + 1] = groups[g]
+    end
     table.insert(groups[g], i)
   end
-  return groups, order
+  return list
 end
 
+--- Mean and unbiased deviation.  Equal values: exactly their value, so that no advantage is left.
 local function mean_std(values)
   local sum, squares, same = 0, 0, true
   for _, v in ipairs(values) do sum = sum + v same = same and v == values[1] end
-  local mean = same and values[1] or sum / #values     -- equal rewards: exactly no advantage
+  local mean = same and values[1] or sum / #values
   for _, v in ipairs(values) do squares = squares + (v - mean) ^ 2 end
   return mean, math.sqrt(squares / (#values - 1))
+end
+advantage.mean_std = mean_std
+
+--- f(values of a group, its size, its indices) -> a list of the same length, put together -> [responses].
+function advantage.by_group(batch, values, f)
+  local out = {}
+  for _, members in ipairs(advantage.groups(batch)) do
+    local own = {}
+    for k, i in ipairs(members) do own[k] = values[i] end
+    local found = f(own, #members, members)
+    for k, i in ipairs(members) do out[i] = found[k] end
+  end
+  return out
+end
+
+local function map(values, f)
+  local out = {}
+  for k, v in ipairs(values) do out[k] = f(v) end
+  return out
+end
+
+--- (r - mean) / (std + 1e-6) of values; one alone keeps its value.
+function advantage.normalise(values, n, by_std)
+  local mean, std = mean_std(values)
+  if n == 1 then mean, std = 0, 1 end
+  local scale = by_std == false and 1 or std + 1e-6
+  return map(values, function(v) return (v - mean) / scale end)
 end
 
 --- (r - mean) / (std + 1e-6) among the responses of a prompt, std unbiased; norm_by_std = false leaves the
 --- division out.  A group of one keeps its reward.  arXiv:2402.03300, section 4.1.2
 function advantage.group_norm(batch, cfg)
-  local scores, out = advantage.scores(batch), {}
-  for _, members in pairs((advantage.groups(batch))) do
-    local values = {}
-    for k, i in ipairs(members) do values[k] = scores[i] end
-    local mean, std = mean_std(values)
-    if #members == 1 then mean, std = 0, 1 end
-    local scale = cfg.norm_by_std == false and 1 or std + 1e-6
-    for _, i in ipairs(members) do out[i] = (scores[i] - mean) / scale end
+  return advantage.spread(batch, advantage.by_group(batch, advantage.scores(batch), function(values, n)
+    return advantage.normalise(values, n, cfg.norm_by_std)
+  end))
+end
+
+--- r minus the mean of the others of its prompt.  arXiv:2402.14740, eq. 6
+function advantage.leave_one_out(batch)
+  return advantage.spread(batch, advantage.by_group(batch, advantage.scores(batch), function(values, n)
+    if n == 1 then return values end
+    local mean = mean_std(values)
+    return map(values, function(v) return (v - mean) * n / (n - 1) end)
+  end))
+end
+
+--- r minus a baseline a group: baseline(values, indices) -> a number; 0 for a group of one.
+function advantage.minus(batch, baseline)
+  return advantage.by_group(batch, advantage.scores(batch), function(values, n, members)
+    local base = n == 1 and 0 or baseline(values, members)
+    return map(values, function(v) return v - base end)
+  end)
+end
+
+--- Reward to go, G_t = r_t + gamma G_{t+1}; credit does not cross a gap.
+function advantage.returns(batch, gamma)
+  local out, at = {}, 0
+  for _, n in ipairs(batch.lengths) do
+    local after = 0
+    for t = at + n, at + 1, -1 do
+      after = batch.rewards[t] + gamma * after
+      out[t] = after
+      if batch.gap and batch.gap[t] then after = 0 end      -- what stands before it is another turn
+    end
+    at = at + n
   end
-  return advantage.spread(batch, out)
+  return out
+end
+
+--- Generalised advantage estimation, whitened -> advantages, returns.  arXiv:1506.02438, eq. 16
+---   delta_t = r_t + gamma V_{t+1} - V_t,  A_t = delta_t + gamma lam A_{t+1},  R = A + V
+function advantage.gae(batch, cfg)
+  local out, returns, at, values = {}, {}, 0, batch.values
+  if not values then rl.raise("gae: expected the critic's values, found none") end
+  for _, n in ipairs(batch.lengths) do
+    local next_value, after = 0, 0
+    for t = at + n, at + 1, -1 do
+      after = batch.rewards[t] + cfg.gamma * next_value - values[t] + cfg.gamma * cfg.lam * after
+      next_value, out[t], returns[t] = values[t], after, after + values[t]
+    end
+    at = at + n
+  end
+  return advantage.whiten(out), returns
 end
 
 --- Mean, unbiased variance and whitened values of a list.
@@ -62,9 +139,7 @@ function advantage.whiten(values)
   for _, v in ipairs(values) do var = var + (v - mean) ^ 2 end
   var = var / (#values + 1e-8)
   if #values > 1 then var = var * #values / (#values - 1) end
-  local out = {}
-  for i, v in ipairs(values) do out[i] = (v - mean) / math.sqrt(var + 1e-8) end
-  return out, mean, var
+  return map(values, function(v) return (v - mean) / math.sqrt(var + 1e-8) end), mean, var
 end
 
 return advantage

@@ -7,7 +7,7 @@ local algorithm = {}
 
 -- Names of RLLaVA and of the papers -> files.
 local other = { reinforce_plus_plus = "reinforce_pp", reinforce_plus_plus_baseline = "reinforce_pp_baseline",
-  gae = "ppo", geo_mean = "gmpo", drgrpo = "dr_grpo" }
+  gae = "ppo", geo_mean = "gmpo", drgrpo = "dr_grpo", grpo_passk = "passk" }
 
 --- The algorithms of the house, in order.
 function algorithm.names()

@@ -52,11 +52,14 @@ function Batch:score(how)
   self:lay_rewards()
 end
 
---- scores [responses] and rewards [tokens] from the results.
+--- scores [responses] and rewards [tokens] from the results; baseline [responses]: the greedy response's score, where
+--- one was asked for (a failed one counts 0).
 function Batch:lay_rewards()
-  self.scores, self.rewards = {}, {}
+  self.scores, self.rewards, self.baseline = {}, {}, self.groups[1] and self.groups[1].greedy and {} or nil
   for i, r in ipairs(self.responses) do
     self.scores[i] = r.result.overall
+    local greedy = self.baseline and self.groups[self.group[i]].greedy[1]
+    if greedy then self.baseline[i] = greedy.result.overall or 0 end
     for t = 1, r.n do self.rewards[#self.rewards + 1] = t == r.n and r.result.overall or 0 end
   end
 end

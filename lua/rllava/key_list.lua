@@ -51,8 +51,8 @@ key("loss.clip_low", "number>=0", 0.2, "ratio is held above 1 - clip_low", { "ac
 key("loss.clip_high", "number>=0", 0.2, "ratio is held below 1 + clip_high", { "actor.clip_ratio_high" })
 key("loss.clip_c", "number>1", 3, "dual clip: bound of the loss where the advantage is negative", { "actor.clip_ratio_c" })
 key("loss.remove_clip", "bool", false, "no clipping at all", { "actor.loss_remove_clip" })
-key("loss.loss_agg_mode", { "token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm" },
-  "token-mean", "how tokens become one number", { "loss.agg_mode", "actor.loss_agg_mode" })
+key("loss.agg_mode", { "token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm" },
+  "token-mean", "how tokens become one number", { "loss.loss_agg_mode", "actor.loss_agg_mode" })
 key("loss.norm_len", "int>=1", nil, "divisor of seq-mean-token-sum-norm; null: rollout.max_new_tokens",
   { "actor.loss_norm_len" })
 key("loss.norm_by_std", "bool", true, "group advantages are divided by the group's std",

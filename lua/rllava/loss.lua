@@ -1,7 +1,22 @@
 --- Policy losses that several algorithms share, and the terms that stand beside them.
 local kl = require "rllava.kl"
+local rl = require "rllava.ffi"
 
 local loss = {}
+
+--- max(-A ratio, -A clamp(ratio, 1 - low, 1 + high)), and the unclipped and the clipped one.
+function loss.clipped(b, ratio, low, high)
+  local free = -b.advantage * ratio
+  local clipped = -b.advantage * ratio:clamp(1 - low, 1 + high)
+  return free:max(clipped), free, clipped
+end
+
+--- x where A < 0 is held to at most -A clip_c.  arXiv:1912.09729, eq. 5
+local function dual_clip(b, x, clip_c)
+  local negative = b.advantage:lt(0)
+  local bound = -b.advantage * clip_c
+  return x:min(bound * negative + (1 - negative) * 1e30), b:mean(bound:lt(x) * negative)
+end
 
 --- The clipped surrogate with dual clip.
 ---   ratio = exp(clamp(logp - old_logp, -20, 20))
@@ -10,31 +25,53 @@ local loss = {}
 function loss.vanilla(b, cfg)
   local d = b.logp - b.old_logp
   local ratio = d:clamp(-20, 20):exp()
-  local free = -b.advantage * ratio
+  local worst, free, clipped = loss.clipped(b, ratio, cfg.clip_low, cfg.clip_high)
   local metrics = { ppo_kl = b:mean(-d), ratio = b:mean(ratio) }
   if cfg.remove_clip then
-    metrics.pg_loss = b:aggregate(free, cfg.loss_agg_mode)
-    return metrics.pg_loss, metrics
+    worst, metrics.pg_clipfrac_higher, metrics.pg_clipfrac_lower = free, 0, 0
+  else
+    metrics.pg_clipfrac_higher = b:mean(free:lt(clipped))
+    worst, metrics.pg_clipfrac_lower = dual_clip(b, worst, cfg.clip_c)
   end
-  local clipped = -b.advantage * ratio:clamp(1 - cfg.clip_low, 1 + cfg.clip_high)
-  local worst, bound = free:max(clipped), -b.advantage * cfg.clip_c
-  local negative = b.advantage:lt(0)
-  local held = worst + negative * (worst:min(bound) - worst)
-  metrics.pg_clipfrac_higher = b:mean(free:lt(clipped))
-  metrics.pg_clipfrac_lower = b:mean(bound:lt(worst) * negative)
-  metrics.pg_loss = b:aggregate(held, cfg.loss_agg_mode)
+  metrics.pg_loss = b:loss(worst, cfg.agg_mode)
   return metrics.pg_loss, metrics
+end
+
+--- The critic's loss: 0.5 max((V - R)^2, (clamp(V, old - c, old + c) - R)^2), c = cliprange_value.
+--- b.values, b.old_values, b.returns [tokens] -> scalar, metrics.  arXiv:1506.02438; value_agg_mode: as agg_mode
+function loss.value(b, cfg)
+  local c = cfg.cliprange_value
+  local near = b.values:max(b.old_values - c):min(b.old_values + c)
+  local free, held = (b.values - b.returns):sqr(), (near - b.returns):sqr()
+  local value = b:aggregate(free:max(held) * 0.5, cfg.value_agg_mode or "token-mean")
+  return value, { vf_loss = value, vf_clipfrac = b:mean(free:lt(held)), vpred_mean = b:mean(b.values) }
+end
+
+--- Weights that correct for a sampler which is not the old policy: w = exp(old_logp - rollout_logp), never with a
+--- gradient.  tis_imp_ratio_cap C: min(w, C) a token; rollout_is "token" likewise with rollout_is_threshold,
+--- "sequence": one weight a response, of the summed difference.  -> [tokens], or nil where both are off.
+function loss.weights(b, cfg)
+  local cap, level = cfg.tis_imp_ratio_cap or -1, cfg.rollout_is or "none"
+  if cap <= 0 and level == "none" then return nil end
+  if not b.rollout_logp then rl.raise("importance weights: expected the sampler's log-probs, found none") end
+  local d = (b.old_logp - b.rollout_logp):detach()
+  if cap > 0 then return d:exp():clamp(0, cap) end
+  if level == "sequence" then d = b:expand(b:seq_sum(d)) end
+  return d:clamp(-20, 20):exp():clamp(0, cfg.rollout_is_threshold)
 end
 
 --- The loss of an algorithm plus kl_loss_coef KL(policy, reference) minus entropy_coeff entropy (a token mean).
 function loss.total(algorithm, b, cfg)
+  b.weight = loss.weights(b, cfg)
   local value, metrics = algorithm.loss(b, cfg)
   if cfg.use_kl_loss then
-    metrics.kl_loss = b:aggregate(kl.estimate(cfg.kl_loss_type, b.logp, b.ref_logp), cfg.loss_agg_mode)
-    value = value + metrics.kl_loss * cfg.kl_loss_coef
+    metrics.kl_loss = b:aggregate(kl.estimate(cfg.kl_loss_type, b.logp, b.ref_logp), cfg.agg_mode)
+    metrics.kl_coef = cfg.kl_loss_coef
+    value = b:plus(value, cfg.kl_loss_coef, metrics.kl_loss)
   end
   metrics.entropy_loss = b:mean(b.entropy)
-  if cfg.entropy_coeff ~= 0 then value = value - metrics.entropy_loss * cfg.entropy_coeff end
+  if (cfg.entropy_coeff or 0) ~= 0 then value = b:plus(value, -cfg.entropy_coeff, metrics.entropy_loss) end
+  metrics.loss = value
   return value, metrics
 end
 

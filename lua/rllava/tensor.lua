@@ -133,9 +133,7 @@ local function describe(x)
   return table.concat(lines, "\n")
 end
 
-ffi.metatype("rl_tensor", {
-  __index = methods,
-  __tostring = describe,
+local operators = {
   __add = function(a, b)
     if type(b) == "number" then return a:affine(1, b) elseif type(a) == "number" then return b:affine(1, a) end
     return a:add(b)
@@ -149,9 +147,13 @@ ffi.metatype("rl_tensor", {
     return a:mul(b)
   end,
   __div = function(a, b) return type(b) == "number" and a:affine(1 / b, 0) or methods.div(a, b) end,
-  __unm = methods.neg,
-  __pow = methods.pow,
-})
+  __unm = function(a) return methods.neg(a) end,
+  __pow = function(a, b) return methods.pow(a, b) end,
+}
+-- LuaJIT 2.1 records calls of these with stale slots and compiles wrong code: a trace ends before one.
+for _, f in pairs(operators) do jit.off(f) end
+operators.__index, operators.__tostring = methods, describe
+ffi.metatype("rl_tensor", operators)
 
 --- Runs body; tensors made in it die when it ends, but for those that it returns.
 function M.scope(body)

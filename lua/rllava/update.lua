@@ -13,9 +13,10 @@ local C, check = rl.C, rl.check
 local Updater = {}
 Updater.__index = Updater
 
---- cfg: { optim = { lr, betas, eps, weight_decay }, max_grad_norm, skip_grad_norm, micro_tokens, temperature }.
+--- cfg: { optim = { betas, eps, weight_decay }, max_grad_norm, skip_grad_norm, micro_tokens, temperature, recompute,
+--- dtype, seed }.
 function Updater.new(policy, cfg)
-  local self = setmetatable({ policy = policy, cfg = cfg, skipped = 0 }, Updater)
+  local self = setmetatable({ policy = policy, cfg = cfg, skipped = 0, updates = 0 }, Updater)
   local list, n = policy:tensors()
   local betas = cfg.optim.betas
   self.optimizer = ffi.gc(check(C.rl_adamw_new(list, n, betas[1], betas[2], cfg.optim.eps)), C.rl_adamw_free)
@@ -24,7 +25,10 @@ function Updater.new(policy, cfg)
     local matrix = #policy.model.params[name].shape > 1
     self.decay[i - 1] = (matrix or not cfg.optim.decay_matrices_only) and cfg.optim.weight_decay or 0
   end
-  self.replay = ffi.gc(check(C.rl_replay_new(policy.model.tape, "logp entropy", 1, 0, C.RL_FLOAT)), C.rl_replay_free)
+  local dtype = cfg.dtype or C.RL_FLOAT
+  self.even = dtype == C.RL_HALF and 1 or 0
+  self.replay = ffi.gc(check(C.rl_replay_new(policy.model.tape, "logp entropy", 1, cfg.recompute and 1 or 0, dtype)),
+    C.rl_replay_free)
   self.batch = ffi.gc(C.rl_batch_new(), C.rl_batch_free)
   return self
 end
@@ -37,21 +41,37 @@ local function count(response)
   return n
 end
 
---- Rows that a group needs in a replay.
+--- A group as pieces of at most so many rows, each with the prompt: one piece where it fits.
+local function pieces(group, rows)
+  local out, room = {}, -1
+  for _, r in ipairs(group.responses) do
+    if r.n > room then
+      out[#out + 1], room = { prompt = group.prompt, responses = {} }, rows - group.prompt.n
+    end
+    table.insert(out[#out].responses, r)
+    room = room - r.n
+  end
+  return #out == 1 and { group } or out
+end
+
 local function rows_of(group)
   local rows = group.prompt.n
   for _, r in ipairs(group.responses) do rows = rows + r.n end
   return rows
 end
 
---- Groups in micro-batches of at most so many rows (never cut, so that their prompt is computed once).
+--- Groups in micro-batches of at most so many rows (nil: one).  A group is cut only where it alone has more, so that
+--- its prompt is computed once.
 function Updater.cut(groups, rows)
-  local parts, room = {}, 0
+  local parts, room = {}, -1
+  rows = rows or math.huge
   for _, g in ipairs(groups) do
-    local need = rows_of(g)
-    if #parts == 0 or need > room then parts[#parts + 1], room = {}, rows end
-    table.insert(parts[#parts], g)
-    room = room - need
+    for _, piece in ipairs(pieces(g, rows)) do
+      local need = rows_of(piece)
+      if need > room then parts[#parts + 1], room = {}, rows end
+      table.insert(parts[#parts], piece)
+      room = room - need
+    end
   end
   return parts
 end
@@ -89,20 +109,32 @@ local function ordered(self, name, order)
   return tensor.own(C.rl_replay_output(self.replay, name)):gather(order)
 end
 
---- What the loss of these groups sees.
-function Updater:part(groups, totals)
-  local lengths, lists = {}, {}
+--- Lengths of the responses of groups, and their lists by token end to end: { field = [tokens] }.
+local function lay(groups)
+  local lengths, lists, tokens = {}, {}, 0
   for _, g in ipairs(groups) do
     for _, r in ipairs(g.responses) do
-      lengths[#lengths + 1] = count(r)
+      local n = count(r)
+      lengths[#lengths + 1] = n
       for field, values in pairs(r.tokens or {}) do
-        lists[field] = lists[field] or {}
-        local list = lists[field]
-        for i = 1, lengths[#lengths] do list[#list + 1] = values[i] end
+        local list = lists[field] or {}
+        lists[field] = list
+        for i = 1, n do list[tokens + i] = values[i] end
       end
+      tokens = tokens + n
     end
   end
-  local n = C.rl_batch_pairs(self.batch)
+  return lengths, lists, tokens
+end
+
+--- What the loss of these groups sees.  mini: of the whole mini-batch, as prepared; from: its tokens before these.
+function Updater:part(groups, totals, mini, from)
+  local lengths, lists, n = lay(groups)
+  for field, list in pairs(mini and mini.fields or {}) do
+    local own = {}
+    for i = 1, n do own[i] = list[from + i] end
+    lists[field] = own
+  end
   local order = tensor.from(C.rl_batch_order(self.batch), { n }, C.RL_INT)
   local fields = { logp = ordered(self, "logp", order), entropy = ordered(self, "entropy", order) }
   for field, list in pairs(lists) do fields[field] = tensor.tensor(list) end
@@ -111,38 +143,70 @@ function Updater:part(groups, totals)
 end
 
 function Updater:forward(groups)
-  Updater.pack(self.batch, groups)
+  Updater.pack(self.batch, groups, self.even)
   check(C.rl_batch_bind(self.batch, self.replay, self.cfg.temperature or 1))
   check(C.rl_replay_forward(self.replay))
 end
 
 --- Token and response counts of the mini-batch, which every part's means divide by.
-local function totals_of(groups, norm_len)
-  local totals = { tokens = 0, responses = 0, norm_len = norm_len }
-  for _, g in ipairs(groups) do
-    for _, r in ipairs(g.responses) do
-      local n = count(r)
-      totals.tokens, totals.responses = totals.tokens + n, totals.responses + (n > 0 and 1 or 0)
-    end
-  end
+local function totals_of(lengths, tokens, norm_len)
+  local totals = { tokens = tokens, responses = 0, norm_len = norm_len }
+  for _, n in ipairs(lengths) do totals.responses = totals.responses + (n > 0 and 1 or 0) end
   return totals
 end
 
---- Forward and backward of all groups -> metrics (sums over the parts, in their order).
-function Updater:accumulate(groups, algorithm, cfg)
-  local totals, metrics = totals_of(groups, cfg.norm_len), {}
-  for _, micro in ipairs(Updater.cut(groups, self.cfg.micro_tokens)) do
+--- Log-probs of all groups by the policy as it is, without gradients -> [tokens].
+function Updater:logp(micros)
+  local out = {}
+  for _, micro in ipairs(micros) do
     tensor.scope(function()
       self:forward(micro)
-      local part = self:part(micro, totals)
-      local value, found = loss.total(algorithm, part, cfg)
-      found.loss = value
-      for name, scalar in pairs(found) do metrics[name] = (metrics[name] or 0) + part:value(scalar) end
-      value:backward()
-      check(C.rl_replay_backward(self.replay))
+      local logp, order = tensor.own(C.rl_replay_output(self.replay, "logp")):data(), C.rl_batch_order(self.batch)
+      for i = 0, C.rl_batch_pairs(self.batch) - 1 do out[#out + 1] = logp[order[i]] end
     end)
   end
-  return metrics
+  return out
+end
+
+--- What an algorithm wants to know of the whole mini-batch before its parts: algorithm.prepare(mini, cfg), where mini
+--- holds lengths, tokens, the lists by token, random() and, where it is among the needs, logp -> fields by token,
+--- further totals.
+function Updater:prepare(micros, groups, algorithm, cfg)
+  local lengths, mini, tokens = lay(groups)
+  local totals = totals_of(lengths, tokens, cfg.norm_len)
+  if not algorithm.prepare then return {}, totals end
+  for _, need in ipairs(algorithm.needs or {}) do if need == "logp" then mini.logp = self:logp(micros) end end
+  mini.old_logp = mini.old_logp or mini.logp
+  mini.lengths, mini.tokens, mini.norm_len, mini.step = lengths, tokens, cfg.norm_len, self.updates
+  local drawn = 0
+  function mini.random()
+    drawn = drawn + 1
+    return C.rl_uniform(self.cfg.seed or 0, self.updates * 2 ^ 26 + drawn)
+  end
+  local fields, more = algorithm.prepare(mini, cfg)
+  for k, v in pairs(more or {}) do totals[k] = v end
+  return { fields = fields }, totals
+end
+
+--- Forward and backward of all groups -> metrics of the mini-batch, however it is cut.
+function Updater:accumulate(groups, algorithm, cfg)
+  local micros, acc, from = Updater.cut(groups, self.cfg.micro_tokens), {}, 0
+  local mini, totals = self:prepare(micros, groups, algorithm, cfg)
+  for _, micro in ipairs(micros) do
+    tensor.scope(function()
+      self:forward(micro)
+      local part = self:part(micro, totals, mini, from)
+      local value, found = loss.total(algorithm, part, cfg)
+      part:collect(acc, found)
+      if value:needs_grad() then
+        value:backward()
+        check(C.rl_replay_backward(self.replay))
+      end
+      from = from + part.tokens
+    end)
+  end
+  self.updates = self.updates + 1
+  return Part.finish(acc)
 end
 
 --- The step itself.  A gradient that is not finite, or longer than skip_grad_norm, is dropped and counted.
