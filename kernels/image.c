@@ -1,26 +1,65 @@
 /* Pictures: separable resampling of bytes in fixed point, and patches for vision towers. */
 #include "part.h"
+#include <stdlib.h>
 #include <string.h>
-
-#pragma GCC diagnostic ignored "-Wpsabi"                /* vectors are passed between inlined functions only */
 
 enum { BITS = 22, SIDE = 16 };                          /* SIDE rows of a picture are turned into columns at a time */
 
 typedef uint8_t bytes __attribute__((vector_size(16)));
-typedef int32_t ints __attribute__((vector_size(64)));
-
 static inline bytes load(const uint8_t *p) { bytes v; memcpy(&v, p, 16); return v; }
 static inline void store(uint8_t *p, bytes v) { memcpy(p, &v, 16); }
-static inline ints widen(const uint8_t *p) { return __builtin_convertvector(load(p), ints); }
 
-static inline ints clip(ints sum) {
-    sum >>= BITS;
-    sum &= sum > 0;
-    const ints over = sum > 255;
-    return (sum & ~over) | (over & 255);
+/* Sixteen sums.  begin: a half each; add: 16 bytes at p times w; end: shifted and clipped to bytes. */
+#if defined __AVX512BW__
+#include <immintrin.h>
+typedef __m512i sums;
+static inline sums begin(void) { return _mm512_set1_epi32(1 << (BITS - 1)); }
+static inline sums add(sums s, const uint8_t *p, int32_t w) {
+    const __m512i v = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm512_add_epi32(s, _mm512_mullo_epi32(v, _mm512_set1_epi32(w)));
 }
+static inline bytes end(sums s) {
+    const __m512i v = _mm512_max_epi32(_mm512_srai_epi32(s, BITS), _mm512_setzero_si512());
+    return (bytes)_mm512_cvtusepi32_epi8(v);
+}
+#elif defined __AVX2__
+#include <immintrin.h>
+typedef struct { __m256i low, high; } sums;
+static inline sums begin(void) { return (sums){ _mm256_set1_epi32(1 << (BITS - 1)), _mm256_set1_epi32(1 << (BITS - 1)) }; }
+static inline sums add(sums s, const uint8_t *p, int32_t w) {
+    const __m256i low = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+    const __m256i high = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8)));
+    const __m256i factor = _mm256_set1_epi32(w);
+    return (sums){ _mm256_add_epi32(s.low, _mm256_mullo_epi32(low, factor)),
+                   _mm256_add_epi32(s.high, _mm256_mullo_epi32(high, factor)) };
+}
+static inline bytes end(sums s) {
+    const __m256i words = _mm256_packs_epi32(_mm256_srai_epi32(s.low, BITS), _mm256_srai_epi32(s.high, BITS));
+    const __m256i order = _mm256_permute4x64_epi64(words, 0xd8);
+    return (bytes)_mm_packus_epi16(_mm256_castsi256_si128(order), _mm256_extracti128_si256(order, 1));
+}
+#else
+typedef struct { int32_t lane[16]; } sums;
+static inline sums begin(void) {
+    sums s;
+    for (int i = 0; i < 16; i++) s.lane[i] = 1 << (BITS - 1);
+    return s;
+}
+static inline sums add(sums s, const uint8_t *p, int32_t w) {
+    for (int i = 0; i < 16; i++) s.lane[i] += p[i] * w;
+    return s;
+}
+static inline bytes end(sums s) {
+    bytes b;
+    for (int i = 0; i < 16; i++) {
+        const int32_t v = s.lane[i] >> BITS;
+        b[i] = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+    }
+    return b;
+}
+#endif
 
-static inline int32_t clip1(int32_t sum) { return (sum >>= BITS) < 0 ? 0 : sum > 255 ? 255 : sum; }
+static inline uint8_t clip(int32_t sum) { return (uint8_t)((sum >>= BITS) < 0 ? 0 : sum > 255 ? 255 : sum); }
 
 void CPU(resample_rows)(rl_part p, uint8_t *out, const uint8_t *in, int64_t width, const int32_t *start,
                         const int32_t *weight, int64_t taps, int64_t n) {
@@ -29,67 +68,78 @@ void CPU(resample_rows)(rl_part p, uint8_t *out, const uint8_t *in, int64_t widt
         const int32_t *w = weight + i * taps;
         int64_t x = 0;
         for (; x + 16 <= width; x += 16) {
-            ints sum = (ints){ 0 } + (1 << (BITS - 1));
-            for (int64_t k = 0; k < taps; k++) sum += widen(top + k * width + x) * w[k];
-            store(out + i * width + x, __builtin_convertvector(clip(sum), bytes));
+            sums sum = begin();
+            for (int64_t k = 0; k < taps; k++) sum = add(sum, top + k * width + x, w[k]);
+            store(out + i * width + x, end(sum));
         }
         for (; x < width; x++) {
             int32_t sum = 1 << (BITS - 1);
             for (int64_t k = 0; k < taps; k++) sum += top[k * width + x] * w[k];
-            out[i * width + x] = (uint8_t)clip1(sum);
+            out[i * width + x] = clip(sum);
         }
     }
 }
 
-/* A 16 x 16 block of bytes turned over its diagonal: four rounds of interleaving vector i with i + 8. */
-static inline void turn(bytes *v) {
-    static const bytes low = { 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23 };
-    static const bytes high = { 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31 };
+/* BLOCKS blocks of 16 x 16 bytes, side by side in the vectors, each turned over its diagonal: four
+ * rounds of interleaving vector i with i + 8. */
+#ifdef __AVX2__
+enum { BLOCKS = 2 };
+typedef __m256i wide;
+#define LOW _mm256_unpacklo_epi8
+#define HIGH _mm256_unpackhi_epi8
+#else
+enum { BLOCKS = 1 };
+typedef bytes wide;
+#define LOW(a, b) __builtin_shuffle(a, b, (bytes){ 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23 })
+#define HIGH(a, b) __builtin_shuffle(a, b, (bytes){ 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31 })
+#endif
+static inline void turn(wide *v) {
     for (int round = 0; round < 4; round++) {
-        bytes t[SIDE];
-        for (int i = 0; i < 8; i++) {
-            t[2 * i] = __builtin_shuffle(v[i], v[i + 8], low);
-            t[2 * i + 1] = __builtin_shuffle(v[i], v[i + 8], high);
-        }
+        wide t[SIDE];
+        for (int i = 0; i < 8; i++) t[2 * i] = LOW(v[i], v[i + 8]), t[2 * i + 1] = HIGH(v[i], v[i + 8]);
         memcpy(v, t, sizeof t);
     }
 }
 
 /* Bytes [lo, lo + n) of 16 rows as n columns of 16; rows past h repeat the last. */
 static void columns(uint8_t *to, const uint8_t *in, int64_t row, int64_t h, int64_t stride, int64_t lo, int64_t n) {
-    for (int64_t j = 0; j < n; j += 16) {
-        bytes v[SIDE];
+    for (int64_t j = 0; j < n; j += 16 * BLOCKS) {
+        wide v[SIDE];
         const int64_t have = stride - lo - j;
         for (int r = 0; r < SIDE; r++) {
             const uint8_t *from = in + (row + r < h ? row + r : h - 1) * stride + lo + j;
-            if (have >= 16) v[r] = load(from);
-            else v[r] = (bytes){ 0 }, memcpy(&v[r], from, (size_t)have);
+            if (have >= 16 * BLOCKS) memcpy(&v[r], from, sizeof *v);
+            else v[r] = (wide){ 0 }, memcpy(&v[r], from, (size_t)have);
         }
         turn(v);
-        memcpy(to + j * SIDE, v, sizeof v);
+        for (int i = 0; i < SIDE; i++)
+            for (int b = 0; b < BLOCKS; b++) memcpy(to + (j + 16 * b + i) * SIDE, (uint8_t *)&v[i] + 16 * b, 16);
     }
 }
 
 /* 16 rows of outputs [x0, x0 + m), from turned columns that begin at input start[x0]; m <= 64. */
 static inline void outputs(uint8_t *out, int64_t rows, const uint8_t *turned, int channels, const int32_t *start,
                            const int32_t *weight, int64_t taps, int64_t n, int64_t x0, int64_t m) {
-    bytes sums[4][64];
+    bytes done[4][64];
     for (int64_t i = 0; i < m; i++) {
         const uint8_t *from = turned + (start[x0 + i] - start[x0]) * channels * SIDE;
         const int32_t *w = weight + (x0 + i) * taps;
-        ints sum[4];
-        for (int c = 0; c < channels; c++) sum[c] = (ints){ 0 } + (1 << (BITS - 1));
+        sums sum[4];
+        for (int c = 0; c < channels; c++) sum[c] = begin();
         for (int64_t k = 0; k < taps; k++)
-            for (int c = 0; c < channels; c++) sum[c] += widen(from + (k * channels + c) * SIDE) * w[k];
-        for (int c = 0; c < channels; c++) sums[c][i] = __builtin_convertvector(clip(sum[c]), bytes);
+            for (int c = 0; c < channels; c++) sum[c] = add(sum[c], from + (k * channels + c) * SIDE, w[k]);
+        for (int c = 0; c < channels; c++) done[c][i] = end(sum[c]);
     }
     for (int c = 0; c < channels; c++)
-        for (int64_t b = 0; b < m; b += 16) {
-            turn(sums[c] + b);
+        for (int64_t x = 0; x < m; x += 16 * BLOCKS) {
+            wide v[SIDE];
+            for (int i = 0; i < SIDE; i++)
+                for (int b = 0; b < BLOCKS; b++) memcpy((uint8_t *)&v[i] + 16 * b, &done[c][x + 16 * b + i], 16);
+            turn(v);
             for (int64_t r = 0; r < rows; r++) {
-                uint8_t *to = out + (r * channels + c) * n + x0 + b;
-                if (m - b >= 16) store(to, sums[c][b + r]);
-                else memcpy(to, &sums[c][b + r], (size_t)(m - b));
+                uint8_t *to = out + (r * channels + c) * n + x0 + x;
+                if (m - x >= 16 * BLOCKS) memcpy(to, &v[r], sizeof *v);
+                else memcpy(to, &v[r], (size_t)(m - x));
             }
         }
 }
@@ -101,14 +151,14 @@ static void outputs_plainly(uint8_t *out, const uint8_t *in, int channels, const
         for (int64_t i = 0; i < n; i++) {
             int32_t sum = 1 << (BITS - 1);
             for (int64_t k = 0; k < taps; k++) sum += in[(start[i] + k) * channels + c] * weight[i * taps + k];
-            out[c * n + i] = (uint8_t)clip1(sum);
+            out[c * n + i] = clip(sum);
         }
 }
 
 /* The most outputs, at most 64, whose inputs fit room bytes; their first input is start[x0]. */
 static int64_t chunk(const int32_t *start, int64_t taps, int64_t n, int64_t x0, int channels, int64_t room) {
     for (int64_t m = n - x0 < 64 ? n - x0 : 64; m > 0; m = m > 16 ? m - 16 : m - 1)
-        if ((start[x0 + m - 1] - start[x0] + taps) * channels * SIDE + 256 <= room) return m;
+        if ((start[x0 + m - 1] - start[x0] + taps) * channels * SIDE + 512 <= room) return m;
     return 0;
 }
 
@@ -133,29 +183,33 @@ void CPU(resample_columns)(rl_part p, uint8_t *out, const uint8_t *in, int64_t h
     }
 }
 
-static inline void patch_rows(float *out, const uint8_t *in, int64_t w, int64_t y0, int64_t x0, int patch, int times,
-                              const float *value) {
-    const int64_t plane = (int64_t)patch * patch;
-    for (int c = 0; c < 3; c++, out += times * plane) {
-        const float *v = value + 256 * c;
-        for (int y = 0; y < patch; y++) {
-            const uint8_t *from = in + ((y0 + y) * 3 + c) * w + x0;
-            for (int x = 0; x < patch; x++) out[y * patch + x] = v[from[x]];
-        }
-        for (int t = 1; t < times; t++) memcpy(out + t * plane, out, (size_t)plane * sizeof *out);
-    }
+/* The rows of one patch from lines [side, 3, w]: written in order, as they go to memory that is not near. */
+static inline float *patch_rows(float *out, const float *lines, int64_t w, int patch, int times) {
+    for (int64_t c = 0; c < 3; c++)
+        for (int t = 0; t < times; t++)
+            for (int64_t y = 0; y < patch; y++, out += patch)
+                memcpy(out, lines + (3 * y + c) * w, (size_t)patch * sizeof *out);
+    return out;
 }
 
 void CPU(patches)(rl_part p, float *out, const uint8_t *in, int64_t h, int64_t w, int patch, int merge, int times,
-                  const float *value) {
-    const int64_t side = (int64_t)patch * merge, width = 3 * (int64_t)times * patch * patch;
-    const int64_t across = w / side, cells = h / side * across;
-    for (int64_t i = first(p, cells); i < last(p, cells); i++)
-        for (int64_t k = 0; k < merge * merge; k++) {
-            const int64_t y = i / across * side + k / merge * patch, x = i % across * side + k % merge * patch;
-            float *to = out + (i * merge * merge + k) * width;
-            if (patch == 14) patch_rows(to, in, w, y, x, 14, times, value);
-            else if (patch == 16) patch_rows(to, in, w, y, x, 16, times, value);
-            else patch_rows(to, in, w, y, x, patch, times, value);
+                  double scale, const float *mean, const float *std) {
+    const int64_t side = (int64_t)patch * merge, cells = w / side, cell = 3 * times * side * side;
+    float *lines = malloc((size_t)(3 * side * w) * sizeof *lines);
+    for (int64_t block = first(p, h / side); lines && block < last(p, h / side); block++) {
+        for (int64_t i = 0; i < 3 * side; i++) {
+            const uint8_t *from = in + (block * side * 3 + i) * w;
+            const float m = mean[i % 3], s = std[i % 3];
+            #pragma omp simd
+            for (int64_t x = 0; x < w; x++) lines[i * w + x] = ((float)(from[x] * scale) - m) / s;
         }
+        float *to = out + block * cells * cell;
+        for (int64_t i = 0; i < cells * merge * merge; i++) {
+            const int64_t k = i % (merge * merge);
+            const float *from = lines + k / merge * patch * 3 * w + i / (merge * merge) * side + k % merge * patch;
+            to = patch == 14 ? patch_rows(to, from, w, 14, times) : patch == 16 ? patch_rows(to, from, w, 16, times)
+               : patch_rows(to, from, w, patch, times);
+        }
+    }
+    free(lines);
 }

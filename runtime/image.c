@@ -68,7 +68,7 @@ static int decode(const rl_blob *file, rl_image *out) {
 int rl_image_decode(const void *data, double size, const char *name, rl_image *out) {
     const rl_blob file = { data, (size_t)size, name };
     if (!decode(&file, out)) return 0;
-    free(out->pixels);
+    rl_image_room_free(out->pixels);
     *out = (rl_image){ 0 };
     return -1;
 }
@@ -112,9 +112,4 @@ int rl_image_upright(const unsigned char *in, int width, int height, int channel
                    in + (fy * (size_t)width + fx) * (size_t)channels, (size_t)channels);
         }
     return 0;
-}
-
-void *rl_image_room(double bytes) {
-    void *room = malloc((size_t)bytes + 1);
-    return room ? room : rl_fail("image: expected memory for %.0f bytes, got none", bytes);
 }

@@ -74,10 +74,11 @@ static int start(j_decompress_ptr d, const rl_blob *file, rl_image *out) {
 
 static int pixels(j_decompress_ptr d, trouble *t, rl_image *out) {
     const size_t stride = 3 * (size_t)out->width;
-    out->pixels = malloc(stride * (size_t)out->height);
+    out->pixels = rl_image_room((double)stride * out->height);
     t->row = malloc(4 * (size_t)out->width);
     if (!out->pixels || !t->row)
-        return rl_refuse("%s: image: expected memory for %d x %d pixels, got none", t->file->name, out->width, out->height);
+        return rl_refuse("%s: image: expected memory for %d x %d pixels, got none", t->file->name,
+                         out->width, out->height);
     jpeg_start_decompress(d);
     while (d->output_scanline < d->output_height) {
         uint8_t *to[4];
@@ -105,4 +106,33 @@ int rl_jpeg_decode(const rl_blob *file, rl_image *out) {
     jpeg_destroy_decompress(&d);
     free(t.row);
     return status;
+}
+
+unsigned char *rl_image_jpeg(const unsigned char *rgb, int width, int height, int quality, int *size) {
+    if (width < 1 || height < 1 || width > 65500 || height > 65500 || quality < 1 || quality > 100)
+        return rl_fail("image: jpeg: expected sides 1 to 65500, quality 1 to 100, got %d x %d, %d", width, height, quality);
+    const rl_blob none = { .name = "jpeg" };
+    struct jpeg_compress_struct c = { 0 };
+    trouble t = { .file = &none };
+    c.err = jpeg_std_error(&t.base);
+    t.base.error_exit = refuse;
+    unsigned char *volatile file = NULL;
+    unsigned char *bytes = NULL;
+    unsigned long count = 0;
+    if (!setjmp(t.out)) {
+        jpeg_create_compress(&c);
+        jpeg_mem_dest(&c, &bytes, &count);
+        c.image_width = (JDIMENSION)width, c.image_height = (JDIMENSION)height;
+        c.input_components = 3, c.in_color_space = JCS_RGB;
+        jpeg_set_defaults(&c);
+        jpeg_set_quality(&c, quality, TRUE);
+        jpeg_start_compress(&c, TRUE);
+        for (size_t stride = 3 * (size_t)width; c.next_scanline < c.image_height;)
+            jpeg_write_scanlines(&c, (JSAMPROW[]){ (JSAMPROW)(rgb + stride * c.next_scanline) }, 1);
+        jpeg_finish_compress(&c);
+        file = bytes;
+    }
+    jpeg_destroy_compress(&c);
+    *size = (int)count;
+    return file;
 }

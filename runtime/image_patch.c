@@ -3,18 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* value[c][b]: the number that byte b of channel c becomes. */
-static void values(float value[3][256], double scale, const double *mean, const double *std) {
-    for (int c = 0; c < 3; c++)
-        for (int b = 0; b < 256; b++) value[c][b] = ((float)(b * scale) - (float)mean[c]) / (float)std[c];
-}
-
 typedef struct {
     const rl_image_task *tasks;
     const rl_image_rule *rule;
     int n;
     rl_resample **resample;             /* one a picture */
-    float value[3][256];
+    float mean[3], std[3];
 } job;
 
 /* in [h, 3, w] -> out [3, crop_height, crop_width] about the centre; what lies outside is byte 0. */
@@ -22,14 +16,17 @@ static void planes(rl_part p, const job *j, const rl_image_task *t, const uint8_
     const int h = t->out_height, w = t->out_width;
     const int rows = t->crop_height ? t->crop_height : h, cols = t->crop_width ? t->crop_width : w;
     const int top = (h - rows) >> 1, left = (w - cols) >> 1;           /* floor, below 0 too */
-    for (int c = 0; c < 3; c++)
+    for (int c = 0; c < 3; c++) {
+        float value[256];
+        for (int b = 0; b < 256; b++) value[b] = ((float)(b * j->rule->scale) - j->mean[c]) / j->std[c];
         for (int y = (int)((int64_t)rows * p.i / p.n); y < (int)((int64_t)rows * (p.i + 1) / p.n); y++) {
             float *to = t->out + ((int64_t)c * rows + y) * cols;
             const bool inside = y + top >= 0 && y + top < h;
             const uint8_t *from = inside ? in + ((int64_t)(y + top) * 3 + c) * w : in;
             for (int x = 0; x < cols; x++)
-                to[x] = j->value[c][inside && x + left >= 0 && x + left < w ? from[x + left] : 0];
+                to[x] = value[inside && x + left >= 0 && x + left < w ? from[x + left] : 0];
         }
+    }
 }
 
 static void prepare(const job *j, int i, rl_part p) {
@@ -38,7 +35,8 @@ static void prepare(const job *j, int i, rl_part p) {
     rl_resample_run(j->resample[i], p);
     const uint8_t *in = rl_resample_planes(j->resample[i]);
     if (!rule->patch) planes(p, j, t, in);
-    else rl_k->patches(p, t->out, in, t->out_height, t->out_width, rule->patch, rule->merge, rule->times, j->value[0]);
+    else rl_k->patches(p, t->out, in, t->out_height, t->out_width, rule->patch, rule->merge, rule->times,
+                       rule->scale, j->mean, j->std);
 }
 
 /* Whole pictures to each thread, where there are enough of them. */
@@ -69,7 +67,7 @@ int rl_images_prepare(const rl_image_task *tasks, int n, const rl_image_rule *ru
         if (!status && !(j.resample[i] = rl_resample_new(t->rgb, t->width, t->height, 3, t->out_width, t->out_height, rule->filter)))
             status = -1;
     }
-    values(j.value, rule->scale, rule->mean, rule->std);
+    for (int c = 0; c < 3; c++) j.mean[c] = (float)rule->mean[c], j.std[c] = (float)rule->std[c];
     if (!status) rl_pool_run(share, &j);
     for (int i = 0; j.resample && i < n; i++) rl_resample_free(j.resample[i]);
     free(j.resample);

@@ -87,8 +87,8 @@ rl_resample *rl_resample_new(const unsigned char *in, int width, int height, int
     r->x.needed = width != out_width, r->y.needed = height != out_height;
     r->rows_first = out_height < height && height - out_height > 2 * ((double)width - out_width);
     const size_t row = (size_t)channels * (size_t)(r->rows_first ? width : out_width);
-    r->out = malloc((size_t)channels * (size_t)out_width * (size_t)out_height);
-    if (r->y.needed) r->middle = malloc(row * (size_t)(r->rows_first ? out_height : height));
+    r->out = rl_image_room((double)channels * out_width * out_height);
+    if (r->y.needed) r->middle = rl_image_room((double)row * (r->rows_first ? out_height : height));
     if (!r->out || (r->y.needed && !r->middle) || axis_fill(&r->x, filter, width, out_width) ||
         axis_fill(&r->y, filter, height, out_height)) {
         rl_resample_free(r);
@@ -120,7 +120,7 @@ const uint8_t *rl_resample_planes(const rl_resample *r) { return r->out; }
 void rl_resample_free(rl_resample *r) {
     if (!r) return;
     free(r->x.start), free(r->x.weight), free(r->y.start), free(r->y.weight);
-    free(r->middle), free(r->out), free(r);
+    rl_image_room_free(r->middle), rl_image_room_free(r->out), free(r);
 }
 
 /* a b / 255, rounded as PIL does. */

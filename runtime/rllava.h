@@ -170,7 +170,7 @@ const char *rl_stream_text(const rl_stream *s);
 /* ---- images ---- */
 
 /* A decoded picture: pixels [height, width, channels] bytes, RGB, or RGBA where the file has transparency
- * (rl_free).  orientation: EXIF, 1 to 8.  coarse: of a palette or one bit, which PIL resizes by nearest.
+ * (rl_image_room_free).  orientation: EXIF, 1 to 8.  coarse: of a palette or one bit, which PIL resizes by nearest.
  * format: "JPEG", "PNG", "GIF" or "BMP". */
 typedef struct { unsigned char *pixels; int width, height, channels, orientation, coarse; const char *format; } rl_image;
 
@@ -213,10 +213,13 @@ int rl_images_prepare(const rl_image_task *tasks, int n, const rl_image_rule *ru
 int rl_image_patches(const unsigned char *rgb, int width, int height, int patch, int merge, int times,
                      const double *mean, const double *std, float *out);
 
-/* Room for floats or bytes (rl_free), not set to zero: n bytes. */
+/* Room for pixels or patches, not set to zero, and its end.  Some rooms are kept for the next, 128 MB at most. */
 void *rl_image_room(double bytes);
+void rl_image_room_free(void *room);
 /* rgb [height, width, 3] as a PNG file (rl_free); *size: its bytes. */
 unsigned char *rl_image_png(const unsigned char *rgb, int width, int height, int *size);
+/* The same as JPEG of a quality from 1 to 100. */
+unsigned char *rl_image_jpeg(const unsigned char *rgb, int width, int height, int quality, int *size);
 
 /* Pictures are RGB bytes [height, width, 3].  What is drawn is integer arithmetic: the same pixels everywhere.
  * Colours are 0xRRGGBB; what lies outside is left out. */

@@ -35,10 +35,11 @@ end
 
 --- The picture that a golden was made from, its pixels as Pillow decoded them.
 local function input(name, tensor)
-  local t = safetensors(GOLD .. "/out/" .. name .. ".rgb.safetensors")[tensor]
+  local file = safetensors(GOLD .. "/out/" .. name .. ".rgb.safetensors")      -- it owns what t points to
+  local t = file[tensor]
   local rgb = ffi.new("unsigned char[?]", t.n)
   ffi.copy(rgb, t.data, t.n)
-  return { width = t.shape[2], height = t.shape[1], rgb = rgb, name = name }
+  return { width = t.shape[2], height = t.shape[1], rgb = rgb, name = name, file = file }
 end
 
 local function decoded(path, name)
@@ -55,13 +56,14 @@ local function decoded(path, name)
 end
 
 local function limited(path, case)
-  local want = safetensors(path).rgb
+  local file = safetensors(path)
+  local want = file.rgb
   local img = image.load(GOLD .. "/in/" .. case.image, case.config == "area_limit" and "keep" or nil)
   if case.image:find "%.jpg$" then img = input(case.image, "rgb") end
   local function given(v) return v ~= json.null and v or nil end
   img = image.opaque(image.limit(img, given(case.min_pixels), given(case.max_pixels), given(case.min_dimension)), "drop")
   shaped(img, want, case.config)
-  return share(apart(img.rgb, want.data, want.n), 0)
+  return share(apart(img.rgb, want.data, file and want.n), 0)
 end
 
 local function processor_of(name)

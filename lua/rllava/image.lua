@@ -11,12 +11,15 @@ local image = {}
 --- PIL's numbers of the filters.
 image.filters = { nearest = 0, lanczos = 1, bilinear = 2, bicubic = 3, box = 4, hamming = 5 }
 
---- Lua's collector sees a handle, not what hangs on it: it is told to look after each 256 MB.
-local BUDGET, spent = 256e6, 0
+--- Lua's collector sees a handle, not what hangs on it: each 64 MB it does the work of as much garbage.
+local BUDGET, spent = 64 * 1024 ^ 2, 0
 local function owned(pointer, bytes)
   spent = spent + bytes
-  if spent > BUDGET then spent = 0 collectgarbage() end
-  return ffi.gc(pointer, C.rl_free)
+  if spent > BUDGET then
+    collectgarbage("step", spent / 1024)
+    spent = 0
+  end
+  return ffi.gc(pointer, C.rl_image_room_free)
 end
 
 --- Room for count elements of a C type ("float", "unsigned char"), freed with its handle.
@@ -153,14 +156,32 @@ function image.limit(img, min_pixels, max_pixels, side)
   return img
 end
 
---- img as the bytes of a PNG file.
-function image.png(img)
+local function encoded(img, encode)
   img = image.opaque(img)
   local size = ffi.new "int[1]"
-  local file = check(C.rl_image_png(img.rgb, img.width, img.height, size))
+  local file = check(encode(img, size))
   local bytes = ffi.string(file, size[0])
   C.rl_free(file)
   return bytes
+end
+
+--- img as the bytes of a PNG file.
+function image.png(img)
+  return encoded(img, function(i, size) return C.rl_image_png(i.rgb, i.width, i.height, size) end)
+end
+
+--- img as the bytes of a JPEG file; quality 1 to 100 (90).
+function image.jpeg(img, quality)
+  return encoded(img, function(i, size) return C.rl_image_jpeg(i.rgb, i.width, i.height, quality or 90, size) end)
+end
+
+--- Gives the memory of a picture, or of what a processor made of one, back at once; it must not be used any more.
+--- Without this it goes when Lua collects it.
+function image.release(x)
+  for _, key in ipairs { "rgb", "rgba", "patches", "pixels" } do
+    if x[key] ~= nil then C.rl_image_room_free(ffi.gc(x[key], nil)) end
+    x[key] = nil
+  end
 end
 
 return image
