@@ -56,14 +56,14 @@ local function decoded(path, name)
 end
 
 local function limited(path, case)
-  local file = safetensors(path)
-  local want = file.rgb
+  local stored = safetensors(path)
+  local want = stored.rgb
   local img = image.load(GOLD .. "/in/" .. case.image, case.config == "area_limit" and "keep" or nil)
   if case.image:find "%.jpg$" then img = input(case.image, "rgb") end
   local function given(v) return v ~= json.null and v or nil end
   img = image.opaque(image.limit(img, given(case.min_pixels), given(case.max_pixels), given(case.min_dimension)), "drop")
   shaped(img, want, case.config)
-  return share(apart(img.rgb, want.data, file and want.n), 0)
+  return share(apart(img.rgb, stored.rgb.data, want.n), 0)
 end
 
 local function processor_of(name)
