@@ -21,7 +21,7 @@ local function identifier(name) return '"' .. name:gsub('"', '""') .. '"' end
 
 local describe
 
---- body(type) on a type that is destroyed afterwards.
+--- describe(type), which is destroyed afterwards.
 local function with_type(D, handle)
   local holder = ffi.new("void *[1]", handle)
   local plan = describe(D, handle)
