@@ -118,6 +118,7 @@ alias.refuse = {
   { "^rollout%.train_turns$", turns }, { "^rollout%.max_total_length$", turns },
   { "^reward%.reward_type$", file_says }, { "^reward%.num_cpus$", "reward_options.workers" },
   { "^reward%.model", "a reward is a file of Lua; leave it out" },
+  { "^data%.video_fps$", "videos are not read; give their frames as pictures" },
   { "^trainer%.nnodes$", "one process trains here; leave it out" },
   { "^trainer%.n_gpus_per_node$", "one process trains here; trainer.threads sets its threads" },
   { "^trainer%.save_checkpoint_path$", "checkpoints are in the run's folder: trainer.outputs_dir" },

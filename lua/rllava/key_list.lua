@@ -23,8 +23,7 @@ key("data.val_image_dir", "text", nil, "the same for validation; null: data.imag
 key("data.prompt_key", "text", "prompt", "column of the prompt: a text or a list of messages")
 key("data.answer_key", "text", "answer", "column of the true answer")
 key("data.image_key", "text", "images", "column of the pictures")
-key("data.video_key", "text", "videos", "column of the videos")
-key("data.video_fps", "number>0", 2, "frames taken of a second of video")
+key("data.video_key", "text", "videos", "column of the videos; a row that has one is refused")
 key("data.max_prompt_length", "int>=1", 1024, "tokens of a prompt, its pictures included")
 key("data.filter_overlong", "bool", true, "leave longer prompts out, with a count; false: an error",
   { "data.filter_overlong_prompts" })

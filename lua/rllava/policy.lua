@@ -134,7 +134,7 @@ function Policy:stop_ids()
   end
   add((self.generation_config or {}).eos_token_id)
   add(self.config.eos_token_id or self.config.text_config.eos_token_id)
-  if #ids == 0 and self.chat then add(self.tokenizer:id(self.chat.eos_token or "")) end
+  if #ids == 0 and self.chat then add(self.tokenizer:id(self.chat.variables.eos_token or "")) end
   return ids
 end
 

@@ -64,26 +64,38 @@ function prompt.new(policy, ids, images)
   return self
 end
 
-local function pictures(policy, row)
-  local out = {}
+--- A row's pictures within the limits of their area, as the processor makes them; their sizes before and after go
+--- to row.image_sizes = { { original = {w, h}, resized = {w, h} }, ... }, for rewards that look at boxes.
+local function pictures(policy, row, options)
+  local image, out, sizes = require "rllava.image", {}, {}
+  if row.videos and #row.videos > 0 then
+    rl.raise("%s: videos: expected none, found %d; videos are not read", row.source or "row", #row.videos)
+  end
   for i, source in ipairs(row.images or {}) do
-    if not policy.processor then
+    local processor = policy.processor
+    if not processor then
       rl.raise("%s: pictures: expected none, %s reads no pictures", row.source or "row", policy.path)
     end
-    local picture = source.rgb and source
-      or require("rllava.image").decode(source.bytes, source.path or row.source)
-    out[i] = policy.processor:image(picture)
+    local whole = source.rgb and source or image.decode(source.bytes, source.path or row.source)
+    local patch = processor.rule.patch
+    local held = image.limit(whole, options.min_pixels, options.max_pixels, patch * processor.rule.merge)
+    out[i] = processor:image(held)
+    local grid = out[i].grid
+    sizes[i] = { original = { whole.width, whole.height },
+      resized = grid and { grid[3] * patch, grid[2] * patch } or { held.width, held.height } }
   end
+  row.image_sizes = sizes
   return out
 end
 
 --- A row { prompt = text or messages, images } -> its prompt, with .text, what the template made of it.
---- options: format_prompt, a compiled template around the prompt's text.
+--- options: format_prompt, a compiled template around the prompt's text; min_pixels, max_pixels: limits of a
+--- picture's area; chat: instead of the policy's own.
 function prompt.of_row(policy, row, options)
-  local chat = require "rllava.chat"
-  local images = pictures(policy, row)
-  local messages = chat.messages(row.prompt, #images, 0, options and options.format_prompt)
-  local text = policy.chat:render(messages, { add_generation_prompt = true })
+  options = options or {}
+  local images = pictures(policy, row, options)
+  local messages = require("rllava.chat").messages(row.prompt, #images, 0, options.format_prompt)
+  local text = (options.chat or policy.chat):render(messages, { add_generation_prompt = true })
   local self = prompt.new(policy, policy.tokenizer:encode(text), images)
   self.text = text
   return self

@@ -25,7 +25,7 @@ local function banned_ids(policy)
 end
 
 --- options: at_once samples decoded together; max_prompt, max_new tokens; n samples a prompt, as a
---- rule; dtype.  The cache has room for so many at their longest.
+--- rule; dtype; skip_special = false keeps special tokens in r.text.  The cache has room for so many at their longest.
 function Rollout.new(policy, options)
   local self = setmetatable({ policy = policy, options = options, waiting = {} }, Rollout)
   local at_once, n = options.at_once or 64, options.n or 1
@@ -77,7 +77,7 @@ local function response(self, result, asked)
   local logp = {}
   for i = 1, n do logp[i], r.entropy[i] = result.logp[i - 1], result.entropy[i - 1] end
   r.tokens.old_logp = logp
-  if self.policy.tokenizer then r.text = self.policy.tokenizer:decode_ints(r.ids, n, true) end
+  if self.policy.tokenizer then r.text = self.policy.tokenizer:decode_ints(r.ids, n, self.options.skip_special ~= false) end
   return r
 end
 

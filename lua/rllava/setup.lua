@@ -55,7 +55,7 @@ end
 
 local function rollout(self, cfg)
   return require("rllava.rollout").new(self.policy, { n = cfg.rollout.n, at_once = cfg.rollout.at_once,
-    max_prompt = cfg.data.max_prompt_length, max_new = math.max(cfg.rollout.max_new_tokens, cfg.rollout.val.max_new_tokens or 0),
+    skip_special = cfg.reward_options.skip_special_tokens, max_prompt = cfg.data.max_prompt_length, max_new = math.max(cfg.rollout.max_new_tokens, cfg.rollout.val.max_new_tokens or 0),
     dtype = dtype(cfg) })
 end
 
@@ -72,6 +72,26 @@ local function format_prompt(cfg)
   return require("rllava.jinja").compile(require("rllava.recipe").read(path, cfg.recipe.folder), path)
 end
 
+--- data.override_chat_template: the text of a template, a .jinja file, or a .json file with chat_template.
+local function chat_override(self, cfg)
+  local given = cfg.data.override_chat_template
+  if not given then return nil end
+  local text, name = given, "data.override_chat_template"
+  if given:find "%.jinja2?$" or given:find "%.json$" then
+    text, name = require("rllava.recipe").read(given, cfg.recipe.folder)
+    if given:find "%.json$" then text = require("rllava.json").decode(text, name).chat_template end
+  end
+  local options = { name = name }
+  for k, v in pairs(self.policy.chat and self.policy.chat.variables or {}) do options[k] = v end
+  return require("rllava.chat").new(text, options)
+end
+
+--- How rows become prompts: see prompt.of_row.
+local function prompt_options(self, cfg)
+  return { format_prompt = format_prompt(cfg), min_pixels = cfg.data.min_pixels, max_pixels = cfg.data.max_pixels,
+    chat = chat_override(self, cfg) }
+end
+
 --- ---- the whole ----
 
 --- cfg -> a table with policy, algorithm, data, val_sets, val_ways, prompt_options, rollout, updater,
@@ -80,7 +100,7 @@ function setup.open(cfg)
   if cfg.trainer.threads then C.rl_threads(cfg.trainer.threads) end
   local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = cfg.algorithm }
   self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed })
-  self.prompt_options = { format_prompt = format_prompt(cfg), min_pixels = cfg.data.min_pixels, max_pixels = cfg.data.max_pixels }
+  self.prompt_options = prompt_options(self, cfg)
   self.data = data.open(cfg.data.train, data_options(cfg))
   self.val_sets, self.val_ways = val_sets(cfg), val_ways(cfg)
   self.needs = needs(self.algorithm, cfg)
