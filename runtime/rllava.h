@@ -147,16 +147,21 @@ int rl_tokenizer_encode(rl_tokenizer *t, const char *text, double bytes, int spe
 /* The tokens of the last encode; valid until the next. */
 const rl_token *rl_tokenizer_tokens(const rl_tokenizer *t);
 
+/* How text [bytes] is cut, added tokens apart: its pieces as tokens of id -1 -> their number.  from
+ * and to count in the normalised text, which rl_tokenizer_text gives. */
+int rl_tokenizer_pieces(rl_tokenizer *t, const char *text, double bytes);
+
 /* ids [n] -> bytes of text; ids without a token give nothing.  skip: leaves special tokens out. */
 int rl_tokenizer_decode(rl_tokenizer *t, const int *ids, int n, int skip);
-/* The text of the last decode; valid until the next. */
-const char *rl_tokenizer_text(const rl_tokenizer *t);
+/* The text of the last decode or pieces, valid until the next; *bytes: its length, if not NULL. */
+const char *rl_tokenizer_text(const rl_tokenizer *t, int *bytes);
 
 /* Highest id + 1.  The id of a token, -1: none.  The token of an id, NULL: none; *bytes: its length. */
 int rl_tokenizer_size(const rl_tokenizer *t);
 int rl_tokenizer_id(const rl_tokenizer *t, const char *token, int bytes);
 const char *rl_tokenizer_token(const rl_tokenizer *t, int id, int *bytes);
-int rl_tokenizer_special(const rl_tokenizer *t, int id);
+/* 0: of the vocabulary alone, or no token; 1: added; 2: added and special. */
+int rl_tokenizer_kind(const rl_tokenizer *t, int id);
 
 /* Decoding token by token: put and end give the bytes of text that became complete, text gives
  * them; valid until the next.  After end it begins anew.  t must outlive its use. */

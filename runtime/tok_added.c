@@ -28,16 +28,19 @@ void rl_added_put(rl_added *a, const char *content, int n, int id, int flags) {
     const int i = place_of(a, id);
     a->sorted = false;
     if (i < a->n && a->at[i].id == id) { a->at[i].flags = flags; return; }
-    if (a->n == a->room) a->at = realloc(a->at, sizeof *a->at * (size_t)(a->room = 2 * a->room + 16));
+    if (a->n == a->room)
+        a->at = realloc(a->at, sizeof *a->at * (size_t)(a->room = 2 * a->room + 16));
     memmove(a->at + i + 1, a->at + i, sizeof *a->at * (size_t)(a->n++ - i));
     a->at[i] = (rl_added_token){ .id = id, .flags = flags };
     rl_glyphs_read(&a->at[i].content, content, n);
 }
 
 static int by_text(const void *x, const void *y) {
-    const rl_added_token *a = *(const rl_added_token *const *)x, *b = *(const rl_added_token *const *)y;
+    const rl_added_token *a = *(const rl_added_token *const *)x;
+    const rl_added_token *b = *(const rl_added_token *const *)y;
     for (int i = 0; i < a->normal.n && i < b->normal.n; i++)
-        if (a->normal.at[i].c != b->normal.at[i].c) return a->normal.at[i].c < b->normal.at[i].c ? -1 : 1;
+        if (a->normal.at[i].c != b->normal.at[i].c)
+            return a->normal.at[i].c < b->normal.at[i].c ? -1 : 1;
     if (a->normal.n != b->normal.n) return a->normal.n < b->normal.n ? -1 : 1;
     const int special = (b->flags & RL_SPECIAL) - (a->flags & RL_SPECIAL);
     return special ? special : a->id < b->id ? -1 : 1;
@@ -55,7 +58,8 @@ static void sort(rl_search *s) {
 
 static void spell(rl_added_token *t) {
     t->text = realloc(t->text, 4 * (size_t)t->normal.n + 1), t->bytes = 0;
-    for (int i = 0; i < t->normal.n; i++) t->bytes += rl_utf8_put(t->normal.at[i].c, t->text + t->bytes);
+    for (int i = 0; i < t->normal.n; i++)
+        t->bytes += rl_utf8_put(t->normal.at[i].c, t->text + t->bytes);
     t->text[t->bytes] = 0;
 }
 
@@ -108,12 +112,14 @@ static bool is(const rl_glyphs *t, int i, int class) {
 }
 
 static void add(rl_stretches *s, int id, int from, int to) {
-    if (s->n == s->room) s->at = realloc(s->at, sizeof *s->at * (size_t)(s->room = 2 * s->room + 16));
+    if (from == to) return;
+    if (s->n == s->room)
+        s->at = realloc(s->at, sizeof *s->at * (size_t)(s->room = 2 * s->room + 16));
     s->at[s->n++] = (rl_stretch){ id, from, to };
 }
 
 void rl_added_cut(const rl_search *s, bool plain, const rl_glyphs *t, rl_stretches *out) {
-    int done = 0, spaces = 0;                           /* spaces: the end of the last run of them */
+    int done = 0, spaces = 0;                   /* spaces: the end of the last run of them */
     out->n = 0;
     for (int i = 0; s->n && i < t->n;) {
         const uint32_t c = t->at[i].c;

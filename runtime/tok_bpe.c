@@ -7,7 +7,6 @@
 
 enum { WORD = 23, WORD_IDS = 7, CACHE = 1 << 15, SPACE_MARK = 0x2581 };
 
-typedef struct { int32_t left, right, rank, id; } merge;        /* id of the whole; rank < 0: empty */
 /* A token in the making: length in bytes of the piece (letters of byte-level pieces: one each);
  * before, after: neighbours, -1 at the ends; id < 0: merged into the one before. */
 typedef struct { int32_t id, length, before, after; } symbol;
@@ -20,8 +19,8 @@ struct rl_bpe {
     rl_vocab *vocab;
     bool bytes, fallback, fuse, whole;      /* whole: a piece that is a token is not merged */
     int unk, byte_id[256];                  /* -1: none */
-    merge *merges; uint32_t merge_mask;
-    bool cut;                               /* no merge goes over a space mark that ends a word */
+    rl_merges merges;
+    bool cut;                               /* no merge goes over the space mark before a word */
     word *cache;
     symbol *symbols; candidate *heap; int nsymbols, nheap, symbol_room, heap_room;
     char *spelled; int spelled_room;
@@ -48,96 +47,34 @@ int rl_byte_of_letter(uint32_t c) {
 
 /* ---- loading ---- */
 
+/* Why "token": id cannot be taken. */
+static int refuse_token(const rl_bpe *b, rl_where *p, int node) {
+    const rl_json_node *n = rl_where_node(p, node);
+    int id, length;
+    char key[100];
+    snprintf(key, sizeof key, "vocab['%.80s']", n->text);
+    if (rl_where_whole(p, node + 1, key, RL_MAX_ID, &id)) return -1;
+    if (rl_vocab_id(b->vocab, n->text, n->length) >= 0)
+        return rl_refuse("%s: %s.%s: expected it once, found it twice", p->file, p->at, key);
+    return rl_refuse("%s: %s.%s: expected an id of its own, found %d, which is that of '%.80s'",
+                     p->file, p->at, key, id, rl_vocab_text(b->vocab, id, &length));
+}
+
 static int read_vocab(rl_bpe *b, rl_where *p, int node) {
-    if (node < 0 || rl_where_node(p, node)->kind != RL_JSON_OBJECT)
-        return rl_where_refuse(p, "vocab", "an object", node);
-    const rl_json_node *nodes = rl_json_nodes(p->doc), *n;
-    for (int i = 0, at = node + 1; i < nodes[node].count; i++, at = nodes[at + 1].next) {
-        n = &nodes[at];
-        int id;
-        char key[100];
-        snprintf(key, sizeof key, "vocab['%.80s']", n->text);
-        if (rl_where_whole(p, at + 1, key, RL_MAX_ID, &id)) return -1;
-        if (!rl_vocab_add(b->vocab, n->text, n->length, id)) continue;
-        if (rl_vocab_id(b->vocab, n->text, n->length) >= 0)
-            return rl_refuse("%s: %s.%s: expected each token once, found it twice", p->file, p->at, key);
-        int length;
-        return rl_refuse("%s: %s.%s: expected an id of its own, found %d, which is that of '%.80s'",
-                         p->file, p->at, key, id, rl_vocab_text(b->vocab, id, &length));
-    }
-    return 0;
-}
-
-static merge *merge_slot(const rl_bpe *b, int left, int right) {
-    uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
-    for (h >>= 32;; h++) {
-        merge *m = &b->merges[h & b->merge_mask];
-        if (m->rank < 0 || (m->left == left && m->right == right)) return m;
-    }
-}
-
-/* The two sides of a merge: "a b" or ["a", "b"] -> texts and lengths. */
-static int read_sides(const rl_where *p, int node, const char *text[2], int n[2]) {
-    const rl_json_node *at = rl_where_node(p, node);
-    if (at->kind == RL_JSON_STRING) {
-        const char *space = memchr(at->text, ' ', (size_t)at->length);
-        if (space && !memchr(space + 1, ' ', (size_t)(at->text + at->length - space - 1))) {
-            text[0] = at->text, n[0] = (int)(space - at->text);
-            text[1] = space + 1, n[1] = at->length - n[0] - 1;
-            return 0;
-        }
-    }
-    if (at->kind == RL_JSON_ARRAY && at->count == 2 && at[1].kind == RL_JSON_STRING &&
-        at[2].kind == RL_JSON_STRING) {
-        for (int i = 0; i < 2; i++) text[i] = at[1 + i].text, n[i] = at[1 + i].length;
-        return 0;
-    }
-    return rl_where_refuse(p, NULL, "\"left right\" or [\"left\", \"right\"]", node);
-}
-
-static bool is_mark(const char *s) { return !memcmp(s, "\xe2\x96\x81", 3); }
-
-static int read_merge(rl_bpe *b, const rl_where *p, int node, int rank) {
-    const char *text[2] = { 0 };
-    int n[2] = { 0 }, id[3];
-    if (read_sides(p, node, text, n)) return -1;
-    if (n[0] + n[1] >= b->spelled_room)
-        b->spelled = realloc(b->spelled, (size_t)(b->spelled_room = 2 * (n[0] + n[1]) + 64));
-    memcpy(b->spelled, text[0], (size_t)n[0]), memcpy(b->spelled + n[0], text[1], (size_t)n[1]);
-    b->spelled[n[0] + n[1]] = 0;
-    for (int i = 0; i < 3; i++) {
-        const char *s = i < 2 ? text[i] : b->spelled;
-        const int length = i < 2 ? n[i] : n[0] + n[1];
-        id[i] = rl_vocab_id(b->vocab, s, length);
-        if (id[i] < 0)
-            return rl_refuse("%s: %s: expected a token of the vocabulary, found '%.*s'", p->file, p->at,
-                             length < 100 ? length : 100, s);
-    }
-    if (n[1] >= 3 && is_mark(text[1]) && !(n[0] >= 3 && is_mark(text[0] + n[0] - 3))) b->cut = false;
-    *merge_slot(b, id[0], id[1]) = (merge){ id[0], id[1], rank, id[2] };
-    return 0;
-}
-
-static int read_merges(rl_bpe *b, rl_where *p, int node) {
-    if (node < 0 || rl_where_node(p, node)->kind != RL_JSON_ARRAY)
-        return rl_where_refuse(p, "merges", "an array", node);
     const rl_json_node *nodes = rl_json_nodes(p->doc);
-    const int n = nodes[node].count;
-    b->merge_mask = 15;
-    while ((int)(b->merge_mask / 2) <= n) b->merge_mask = 2 * b->merge_mask + 1;
-    b->merges = malloc(sizeof *b->merges * ((size_t)b->merge_mask + 1));
-    for (uint32_t i = 0; i <= b->merge_mask; i++) b->merges[i].rank = -1;
-    for (int i = 0, at = node + 1; i < n; i++, at = nodes[at].next) {
-        const int mark = rl_where_enter(p, "merges", i);
-        if (read_merge(b, p, at, i)) return -1;
-        rl_where_leave(p, mark);
+    for (int i = 0, at = node + 1; i < nodes[node].count; i++, at = nodes[at + 1].next) {
+        const rl_json_node *n = &nodes[at];
+        const double id = n[1].kind == RL_JSON_INT ? rl_json_number(p->doc, at + 1, -1) : -1;
+        if (!(id >= 0 && id <= RL_MAX_ID) || rl_vocab_add(b->vocab, n->text, n->length, (int)id))
+            return refuse_token(b, p, at);
     }
     return 0;
 }
 
 /* Options that must be absent, null, empty or 0. */
 static int refuse_options(const rl_where *p, int model) {
-    static const char *const names[] = { "dropout", "continuing_subword_prefix", "end_of_word_suffix" };
+    static const char *const names[] = { "dropout", "continuing_subword_prefix",
+                                         "end_of_word_suffix" };
     for (int i = 0; i < 3; i++) {
         const int node = rl_json_get(p->doc, model, names[i]);
         if (node < 0 || rl_where_node(p, node)->kind == RL_JSON_NULL) continue;
@@ -147,13 +84,15 @@ static int refuse_options(const rl_where *p, int model) {
     return 0;
 }
 
+/* The ids of single bytes, as letters or as "<0x0A>". */
 static void find_bytes(rl_bpe *b) {
-    for (int i = 0; i < 256; i++) {
-        char text[8];
-        const int n = b->bytes ? rl_utf8_put(rl_letter_of_byte(i), text)
-                               : snprintf(text, sizeof text, "<0x%02X>", i);
-        b->byte_id[i] = b->bytes || b->fallback ? rl_vocab_id(b->vocab, text, n) : -1;
-    }
+    char text[8];
+    for (int i = 0; i < 256; i++)
+        b->byte_id[i] = rl_vocab_id(b->vocab, text, rl_utf8_put(rl_letter_of_byte(i), text));
+    for (int i = 0; i < 256; i++) b->bytes &= b->byte_id[i] >= 0;
+    for (int i = 0; i < 256 && !b->bytes; i++)
+        b->byte_id[i] = !b->fallback ? -1
+                      : rl_vocab_id(b->vocab, text, snprintf(text, sizeof text, "<0x%02X>", i));
 }
 
 static int read_unk(rl_bpe *b, const rl_where *p, int model) {
@@ -162,7 +101,8 @@ static int read_unk(rl_bpe *b, const rl_where *p, int model) {
     if (node < 0 || rl_where_node(p, node)->kind == RL_JSON_NULL) return 0;
     const rl_json_node *n = rl_where_node(p, node);
     if (n->kind == RL_JSON_STRING) b->unk = rl_vocab_id(b->vocab, n->text, n->length);
-    return b->unk < 0 && !b->bytes ? rl_where_refuse(p, "unk_token", "null or a token of the vocabulary", node) : 0;
+    return b->unk < 0 && !b->bytes
+        ? rl_where_refuse(p, "unk_token", "null or a token of the vocabulary", node) : 0;
 }
 
 rl_bpe *rl_bpe_new(rl_where *p, int model, bool bytes) {
@@ -172,19 +112,23 @@ rl_bpe *rl_bpe_new(rl_where *p, int model, bool bytes) {
     const int type = rl_json_get(p->doc, model, "type");
     if (type >= 0 && !rl_json_is(p->doc, type, "BPE"))
         return rl_where_refuse(p, "type", "BPE", type), NULL;
+    const int vocab = rl_json_get(p->doc, model, "vocab");
+    if (vocab < 0 || rl_where_node(p, vocab)->kind != RL_JSON_OBJECT)
+        return rl_where_refuse(p, "vocab", "an object", vocab), NULL;
     rl_bpe *b = calloc(1, sizeof *b);
-    b->vocab = rl_vocab_new(), b->bytes = bytes;
-    b->cut = !bytes;
+    b->vocab = rl_vocab_new(rl_where_node(p, vocab)->count), b->bytes = bytes;
     if (refuse_options(p, model) || rl_where_flag(p, model, "byte_fallback", false, &b->fallback) ||
         rl_where_flag(p, model, "fuse_unk", false, &b->fuse) ||
         rl_where_flag(p, model, "ignore_merges", false, &b->whole) ||
-        read_vocab(b, p, rl_json_get(p->doc, model, "vocab")) ||
-        read_merges(b, p, rl_json_get(p->doc, model, "merges")) || read_unk(b, p, model)) {
+        read_vocab(b, p, vocab) ||
+        rl_merges_read(&b->merges, p, rl_json_get(p->doc, model, "merges"), b->vocab) ||
+        read_unk(b, p, model)) {
         rl_bpe_free(b);
         return NULL;
     }
-    b->cut &= !b->whole && rl_vocab_id(b->vocab, "\xe2\x96\x81", 3) >= 0;
     find_bytes(b);
+    b->cut = b->merges.cut && !b->bytes && !b->whole &&
+             rl_vocab_id(b->vocab, "\xe2\x96\x81", 3) >= 0;
     b->cache = rl_alloc(sizeof *b->cache * CACHE);
     if (!b->cache) { rl_bpe_free(b); return NULL; }
     memset(b->cache, 0, sizeof *b->cache * CACHE);
@@ -195,16 +139,19 @@ rl_bpe *rl_bpe_new(rl_where *p, int model, bool bytes) {
 void rl_bpe_free(rl_bpe *b) {
     if (!b) return;
     rl_vocab_free(b->vocab);
-    free(b->merges), free(b->cache), free(b->symbols), free(b->heap), free(b->spelled), free(b);
+    free(b->merges.at), free(b->cache), free(b->symbols), free(b->heap), free(b->spelled), free(b);
 }
 
+bool rl_bpe_bytes(const rl_bpe *b) { return b->bytes; }
 const rl_vocab *rl_bpe_vocab(const rl_bpe *b) { return b->vocab; }
 
 /* ---- merging ---- */
 
 static void add_symbol(rl_bpe *b, int id, int length) {
-    if (b->nsymbols == b->symbol_room)
-        b->symbols = realloc(b->symbols, sizeof *b->symbols * (size_t)(b->symbol_room = 2 * b->symbol_room + 64));
+    if (b->nsymbols == b->symbol_room) {
+        b->symbol_room = 2 * b->symbol_room + 64;
+        b->symbols = realloc(b->symbols, sizeof *b->symbols * (size_t)b->symbol_room);
+    }
     b->symbols[b->nsymbols] = (symbol){ id, length, b->nsymbols - 1, b->nsymbols + 1 };
     b->nsymbols++;
 }
@@ -236,13 +183,17 @@ static void add_characters(rl_bpe *b, const char *s, int n) {
 
 static void push(rl_bpe *b, int at) {
     if (at < 0 || b->symbols[at].after < 0) return;
-    const merge *m = merge_slot(b, b->symbols[at].id, b->symbols[b->symbols[at].after].id);
+    const rl_merge *m = rl_merges_find(&b->merges, b->symbols[at].id,
+                                       b->symbols[b->symbols[at].after].id);
     if (m->rank < 0) return;
-    if (b->nheap == b->heap_room)
-        b->heap = realloc(b->heap, sizeof *b->heap * (size_t)(b->heap_room = 2 * b->heap_room + 64));
+    if (b->nheap == b->heap_room) {
+        b->heap_room = 2 * b->heap_room + 64;
+        b->heap = realloc(b->heap, sizeof *b->heap * (size_t)b->heap_room);
+    }
     const candidate c = { (uint64_t)m->rank << 32 | (uint32_t)at, m->id };
     int i = b->nheap++;
-    for (; i > 0 && b->heap[(i - 1) / 2].order > c.order; i = (i - 1) / 2) b->heap[i] = b->heap[(i - 1) / 2];
+    for (; i > 0 && b->heap[(i - 1) / 2].order > c.order; i = (i - 1) / 2)
+        b->heap[i] = b->heap[(i - 1) / 2];
     b->heap[i] = c;
 }
 
@@ -268,7 +219,7 @@ static void merge_all(rl_bpe *b) {
         const candidate c = pop(b);
         const int at = (int)(uint32_t)c.order, next = s[at].after;
         if (s[at].id < 0 || next < 0) continue;
-        const merge *m = merge_slot(b, s[at].id, s[next].id);
+        const rl_merge *m = rl_merges_find(&b->merges, s[at].id, s[next].id);
         if (m->rank < 0 || m->id != c.id) continue;
         s[at].id = c.id, s[at].length += s[next].length, s[at].after = s[next].after;
         s[next].id = -1;
@@ -297,8 +248,7 @@ static void tokenize(rl_bpe *b, const char *s, int n) {
     const int id = b->whole ? whole_id(b, s, n) : -1;
     if (id >= 0) { add_symbol(b, id, n); return; }
     if (!b->bytes) add_characters(b, s, n);
-    else for (int i = 0; i < n; i++)
-        if (b->byte_id[(unsigned char)s[i]] >= 0) add_symbol(b, b->byte_id[(unsigned char)s[i]], 1);
+    else for (int i = 0; i < n; i++) add_symbol(b, b->byte_id[(unsigned char)s[i]], 1);
     merge_all(b);
 }
 
@@ -309,18 +259,21 @@ static int size(uint32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 
 /* Takes length bytes off the glyphs from *k on, of which *used are taken -> the token's place. */
 static void place(const rl_glyph *g, int n, int *k, int *used, int length, int id, rl_tokens *out) {
     const int from = g[*k].from;
-    for (int left; length > (left = size(g[*k].c) - *used) && *k + 1 < n; ++*k) length -= left, *used = 0;
+    for (int left; length > (left = size(g[*k].c) - *used) && *k + 1 < n; ++*k)
+        length -= left, *used = 0;
     *used += length;
     rl_tokens_add(out, id, from, g[*k].to);
     if (*used >= size(g[*k].c) && *k + 1 < n) ++*k, *used = 0;
 }
 
 static void encode_long(rl_bpe *b, const rl_glyph *g, int n, rl_tokens *out) {
-    if (4 * n > b->spelled_room) b->spelled = realloc(b->spelled, (size_t)(b->spelled_room = 4 * n));
+    if (4 * n > b->spelled_room)
+        b->spelled = realloc(b->spelled, (size_t)(b->spelled_room = 4 * n));
     int length = 0, k = 0, used = 0;
     for (int i = 0; i < n; i++) length += rl_utf8_put(g[i].c, b->spelled + length);
     tokenize(b, b->spelled, length);
-    for (int i = 0; i < b->nsymbols; i++) place(g, n, &k, &used, b->symbols[i].length, b->symbols[i].id, out);
+    for (int i = 0; i < b->nsymbols; i++)
+        place(g, n, &k, &used, b->symbols[i].length, b->symbols[i].id, out);
 }
 
 /* Fills the cache's line for its key; false where there are too many tokens, or none. */
@@ -344,14 +297,16 @@ static void encode_word(rl_bpe *b, const rl_glyph *g, int n, rl_tokens *out) {
         else length += rl_utf8_put(g[i].c, s + length);
     }
     s[WORD] = (char)length;
-    uint64_t h = (key[0] ^ key[1] * 0x9e3779b97f4a7c15u ^ key[2] * 0xbf58476d1ce4e5b9u) * 0xd6e8feb86659fd93u;
-    word *w = &b->cache[h >> 49];
+    const uint64_t h = key[0] ^ key[1] * 0x9e3779b97f4a7c15u ^ key[2] * 0xbf58476d1ce4e5b9u;
+    word *w = &b->cache[h * 0xd6e8feb86659fd93u >> 49];
     if ((!w->n || memcmp(w->key, key, sizeof key)) && !fill(b, w, key)) {
-        for (int i = 0; i < b->nsymbols; i++) place(g, n, &k, &used, b->symbols[i].length, b->symbols[i].id, out);
+        for (int i = 0; i < b->nsymbols; i++)
+            place(g, n, &k, &used, b->symbols[i].length, b->symbols[i].id, out);
         return;
     }
     for (int i = 0; i < w->n; i++) {
-        if (length == n) rl_tokens_add(out, w->id[i], g[k].from, g[k + w->length[i] - 1].to), k += w->length[i];
+        if (length == n)
+            rl_tokens_add(out, w->id[i], g[k].from, g[k + w->length[i] - 1].to), k += w->length[i];
         else place(g, n, &k, &used, w->length[i], w->id[i], out);
     }
 }

@@ -9,7 +9,8 @@ typedef enum { JOIN, BYTES, REPLACE, FALLBACK, FUSE, STRIP, METASPACE } step_kin
  * fused: what it gets is one text and no longer tokens; spaces: METASPACE takes the first token's
  * marks away */
 typedef struct {
-    step_kind kind; rl_pattern pattern; char *content; int length, start, stop; uint32_t mark; bool fused, spaces;
+    step_kind kind; rl_pattern pattern; char *content; int length, start, stop;
+    uint32_t mark; bool fused, spaces;
 } step;
 
 struct rl_decoder { step *steps; int n; bool fused; };
@@ -64,7 +65,8 @@ static int read_metaspace(step *t, const rl_where *p, int at) {
 }
 
 static int add(void *to, rl_where *p, int at) {
-    static const char *const names[] = { "", "ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace" };
+    static const char *const names[] = { "", "ByteLevel", "Replace", "ByteFallback", "Fuse",
+                                         "Strip", "Metaspace" };
     rl_decoder *d = to;
     d->steps = realloc(d->steps, sizeof *d->steps * (size_t)(d->n + 1));
     step *t = &d->steps[d->n++];
@@ -75,8 +77,9 @@ static int add(void *to, rl_where *p, int at) {
         return rl_where_refuse(p, "type", "Fuse or Strip behind Fuse or ByteLevel", type);
     d->fused |= t->kind == FUSE || t->kind == BYTES;
     switch (t->kind) {
-    case JOIN: return rl_where_refuse(p, "type", "ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace "
-                                      "or Sequence", type);
+    case JOIN:
+        return rl_where_refuse(p, "type", "ByteLevel, Replace, ByteFallback, Fuse, Strip, "
+                               "Metaspace or Sequence", type);
     case REPLACE: return read_replace(t, p, at);
     case STRIP: return read_strip(t, p, at);
     case METASPACE: return read_metaspace(t, p, at);
@@ -172,7 +175,8 @@ static void replace(rl_decoding *s, int k, const char *text, int64_t n, rl_bytes
 }
 
 static int digit(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+    if (c >= '0' && c <= '9') return c - '0';
+    return (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
 }
 
 /* A run of bytes that is over: a text if all of it is UTF-8, else U+FFFD for each of its bytes. */
@@ -194,7 +198,8 @@ static void give_run(rl_decoding *s, int k, rl_bytes *out) {
 }
 
 static void fall_back(rl_decoding *s, int k, const char *text, int64_t n, rl_bytes *out) {
-    if (n == 6 && !memcmp(text, "<0x", 3) && digit(text[3]) >= 0 && digit(text[4]) >= 0 && text[5] == '>') {
+    if (n == 6 && !memcmp(text, "<0x", 3) && digit(text[3]) >= 0 && digit(text[4]) >= 0 &&
+        text[5] == '>') {
         const char c = (char)(digit(text[3]) << 4 | digit(text[4]));
         rl_bytes_add(&s->states[k].held, &c, 1);
         if (s->live) give_complete(s, k, true, false, out);
@@ -204,12 +209,21 @@ static void fall_back(rl_decoding *s, int k, const char *text, int64_t n, rl_byt
     feed(s, k + 1, text, n, out);
 }
 
+/* Up to most marks [size bytes] at the front of text, or at its end -> their bytes. */
+static int64_t marks(const char *text, int64_t n, const char *mark, int size, int most, bool end) {
+    int64_t taken = 0;
+    for (int i = 0; i < most && n - taken >= size; i++, taken += size)
+        if (memcmp(end ? text + n - taken - size : text + taken, mark, (size_t)size)) break;
+    return taken;
+}
+
 /* One whole text: up to start marks off its front, up to stop off its end. */
 static void strip(const step *t, const char **text, int64_t *n) {
     char mark[4];
     const int size = rl_utf8_put(t->mark, mark);
-    for (int i = 0; i < t->start && *n >= size && !memcmp(*text, mark, (size_t)size); i++) *text += size, *n -= size;
-    for (int i = 0; i < t->stop && *n >= size && !memcmp(*text + *n - size, mark, (size_t)size); i++) *n -= size;
+    const int64_t front = marks(*text, *n, mark, size, t->start, false);
+    *text += front, *n -= front;
+    *n -= marks(*text, *n, mark, size, t->stop, true);
 }
 
 /* A part of one text: marks that may turn out to be its last ones wait. */
@@ -218,17 +232,17 @@ static void strip_part(rl_decoding *s, int k, const char *text, int64_t n, rl_by
     state *x = &s->states[k];
     char mark[4];
     const int size = rl_utf8_put(t->mark, mark);
-    for (; x->count < t->start && n >= size && !memcmp(text, mark, (size_t)size); x->count++) text += size, n -= size;
-    if (!n) return;
+    const int64_t front = marks(text, n, mark, size, t->start - x->count, false);
+    x->count += (int)(front / size);
+    if (front == n) return;
     x->count = t->start;
-    rl_bytes_add(&x->held, text, n);
-    int64_t end = x->held.n;
-    for (int i = 0; i < t->stop && end >= size && !memcmp(x->held.at + end - size, mark, (size_t)size); i++) end -= size;
-    rl_bytes given = x->held;
+    rl_bytes_add(&x->held, text + front, n - front);
+    const rl_bytes all = x->held;
+    const int64_t end = all.n - marks(all.at, all.n, mark, size, t->stop, true);
     x->held = (rl_bytes){ 0 };
-    rl_bytes_add(&x->held, given.at + end, given.n - end);
-    if (end) feed(s, k + 1, given.at, end, out);
-    free(given.at);
+    rl_bytes_add(&x->held, all.at + end, all.n - end);
+    if (end) feed(s, k + 1, all.at, end, out);
+    free(all.at);
 }
 
 static void metaspace(rl_decoding *s, int k, const char *text, int64_t n, rl_bytes *out) {
@@ -270,7 +284,9 @@ static void feed(rl_decoding *s, int k, const char *text, int64_t n, rl_bytes *o
     }
 }
 
-void rl_decoding_put(rl_decoding *s, const char *token, int n, rl_bytes *out) { feed(s, 0, token, n, out); }
+void rl_decoding_put(rl_decoding *s, const char *token, int n, rl_bytes *out) {
+    feed(s, 0, token, n, out);
+}
 
 void rl_decoding_end(rl_decoding *s, rl_bytes *out) {
     for (int k = 0; k < s->n; k++) {

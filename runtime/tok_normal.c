@@ -15,7 +15,7 @@ static int read_text(rl_glyphs *out, const rl_where *p, int object, const char *
     const int node = rl_where_text(p, object, key);
     if (node < 0) return -1;
     rl_glyphs_read(out, rl_where_node(p, node)->text, rl_where_node(p, node)->length);
-    return 0;
+    return out->n > 256 ? rl_where_refuse(p, key, "at most 256 characters", node) : 0;
 }
 
 static int add(void *to, rl_where *p, int at) {
@@ -38,9 +38,11 @@ static int add(void *to, rl_where *p, int at) {
     }
     if (rl_where_is(p, at, "Replace")) {
         t->kind = REPLACE;
-        return rl_pattern_read(&t->pattern, p, at) || read_text(&t->text, p, at, "content") ? -1 : 0;
+        if (rl_pattern_read(&t->pattern, p, at)) return -1;
+        return read_text(&t->text, p, at, "content");
     }
-    return rl_where_refuse(p, "type", "NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace or Sequence",
+    return rl_where_refuse(p, "type",
+                           "NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace or Sequence",
                            rl_json_get(p->doc, at, "type"));
 }
 
@@ -62,23 +64,27 @@ void rl_normalizer_free(rl_normalizer *s) {
 static void replace(const step *t, rl_glyphs *x) {
     int end, i = rl_pattern_find(&t->pattern, x->at, x->n, 0, &end), from = 0;
     if (t->text.n == 1 && !t->pattern.regex && t->pattern.text.n == 1) {
-        for (; i < x->n; i++) if (x->at[i].c == t->pattern.text.at[0].c) x->at[i].c = t->text.at[0].c;
+        for (; i < x->n; i++)
+            if (x->at[i].c == t->pattern.text.at[0].c) x->at[i].c = t->text.at[0].c;
         return;
     }
     rl_glyphs out = { 0 };
     for (; i < x->n; i = rl_pattern_find(&t->pattern, x->at, x->n, from, &end)) {
-        for (; from < i; from++) rl_glyphs_add(&out, x->at[from].c, x->at[from].from, x->at[from].to);
+        for (; from < i; from++)
+            rl_glyphs_add(&out, x->at[from].c, x->at[from].from, x->at[from].to);
         const rl_glyph last = x->at[end - 1];
-        for (int k = 0; k < t->text.n; k++) rl_glyphs_add(&out, t->text.at[k].c, last.from, last.to);
+        for (int k = 0; k < t->text.n; k++)
+            rl_glyphs_add(&out, t->text.at[k].c, last.from, last.to);
         from = end;
     }
-    for (; from < x->n; from++) rl_glyphs_add(&out, x->at[from].c, x->at[from].from, x->at[from].to);
+    for (; from < x->n; from++)
+        rl_glyphs_add(&out, x->at[from].c, x->at[from].from, x->at[from].to);
     free(x->at);
     *x = out;
 }
 
 static void prepend(const rl_glyphs *what, rl_glyphs *x) {
-    if (!x->n) return;
+    if (!x->n || x->n > RL_MAX_GLYPHS - what->n) return;
     const rl_glyph first = x->at[0];
     for (int k = 0; k < what->n; k++) rl_glyphs_add(x, 0, 0, 0);
     memmove(x->at + what->n, x->at, sizeof *x->at * (size_t)(x->n - what->n));

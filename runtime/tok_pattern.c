@@ -25,6 +25,7 @@ static int match(const rl_pattern *x, const rl_glyph *t, int n, int i) {
 }
 
 int rl_pattern_find(const rl_pattern *x, const rl_glyph *t, int n, int i, int *end) {
+    if (i == 0) rl_regex_begin(n);
     for (; i < n; i++) {
         *end = match(x, t, n, i);
         if (*end > i) return i;

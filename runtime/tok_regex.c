@@ -68,7 +68,8 @@ static int hex(parser *s) {
     int c = 0, n = 0;
     for (s->p += braces; n < (braces ? 6 : 4); n++, s->p++) {
         static const char digits[] = "0123456789abcdef";
-        const char *k = *s->p ? strchr(digits, *s->p >= 'A' && *s->p <= 'F' ? *s->p | 32 : *s->p) : NULL;
+        const char d = *s->p >= 'A' && *s->p <= 'F' ? *s->p | 32 : *s->p;
+        const char *k = d ? strchr(digits, d) : NULL;
         if (!k) break;
         c = c * 16 + (int)(k - digits);
     }
@@ -78,7 +79,8 @@ static int hex(parser *s) {
 
 /* Behind a backslash: a class into t -> 0; else the character -> *c, 1. */
 static int escape(parser *s, set *t, uint32_t *c) {
-    static const char classes[] = "sSdD", names[] = "LNM", letters[] = "nrtfv", codes[] = "\n\r\t\f\v";
+    static const char classes[] = "sSdD", names[] = "LNM";
+    static const char letters[] = "nrtfv", codes[] = "\n\r\t\f\v";
     const char e = *s->p, *at;
     if (!e) return refuse(s, "an escape");
     s->p++;
@@ -139,7 +141,8 @@ static bool in(const set *t, uint32_t c) {
     if (c < 128) return t->ascii[c >> 6] >> (c & 63) & 1;
     const int k = rl_unicode_classes[c];
     bool found = (k & t->with) || (t->without & ~k);
-    for (int i = 0; i < t->n && !found; i++) found = c >= t->ranges[i].low && c <= t->ranges[i].high;
+    for (int i = 0; i < t->n && !found; i++)
+        found = c >= t->ranges[i].low && c <= t->ranges[i].high;
     return found != t->negated;
 }
 
@@ -157,7 +160,8 @@ static void tabulate(set *t) {
 
 static int bound(parser *s, int *out) {
     if (*s->p < '0' || *s->p > '9') return -1;
-    for (*out = 0; *s->p >= '0' && *s->p <= '9' && *out < 10000; s->p++) *out = *out * 10 + *s->p - '0';
+    for (*out = 0; *s->p >= '0' && *s->p <= '9' && *out < 10000; s->p++)
+        *out = *out * 10 + *s->p - '0';
     return 0;
 }
 
@@ -170,7 +174,10 @@ static int quantifier(parser *s, int *min, int *max) {
         s->p++;
         if (bound(s, min)) return refuse(s, "{m,n}");
         *max = *min;
-        if (*s->p == ',') { s->p++, *max = FOREVER; if (*s->p != '}' && bound(s, max)) return refuse(s, "{m,n}"); }
+        if (*s->p == ',') {
+            s->p++, *max = FOREVER;
+            if (*s->p != '}' && bound(s, max)) return refuse(s, "{m,n}");
+        }
         if (*s->p != '}' || *max < *min) return refuse(s, "{m,n}");
         s->p++;
     }
@@ -258,8 +265,9 @@ rl_regex *rl_regex_new(const char *pattern, int n, const rl_where *p) {
     rl_unicode_ready();
     rl_regex *r = calloc(1, sizeof *r);
     parser s = { r, pattern, pattern, p, false, 0 };
-    if (n > MAX_PATTERN || strlen(pattern) != (size_t)n
-        ? refuse(&s, "at most 4096 bytes, none of them zero") : alternatives(&s) || (*s.p && refuse(&s, "the end"))) {
+    const bool fits = n <= MAX_PATTERN && strlen(pattern) == (size_t)n;
+    if (!fits ? refuse(&s, "at most 4096 bytes, none of them zero")
+              : alternatives(&s) || (*s.p && refuse(&s, "the end"))) {
         rl_regex_free(r);
         return NULL;
     }
@@ -277,7 +285,16 @@ void rl_regex_free(rl_regex *r) {
 
 /* ---- matching ---- */
 
+/* Steps that are left: some patterns need more than a text's length in proportion. */
+static _Thread_local int64_t fuel;
+
+void rl_regex_begin(int n) { fuel = 4096 + 256 * (int64_t)n; }
+
 static int run(const rl_regex *r, int pc, const rl_glyph *t, int n, int i) {
+    if (fuel-- <= 0) {
+        rl_give_up("a pattern that takes a time in proportion to the text");
+        return -1;
+    }
     for (;;) {
         const instruction *c = &r->code[pc];
         int end;
@@ -310,4 +327,6 @@ static int run(const rl_regex *r, int pc, const rl_glyph *t, int n, int i) {
     }
 }
 
-int rl_regex_match(const rl_regex *r, const rl_glyph *t, int n, int i) { return run(r, 0, t, n, i); }
+int rl_regex_match(const rl_regex *r, const rl_glyph *t, int n, int i) {
+    return run(r, 0, t, n, i);
+}

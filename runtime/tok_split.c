@@ -8,11 +8,12 @@ typedef enum { ISOLATED, REMOVED, WITH_PREVIOUS, WITH_NEXT, CONTIGUOUS } behavio
 typedef enum { NEVER, FIRST, ALWAYS } scheme;
 /* mark: what METASPACE writes for a space; prefix: whether a mark or space goes before a piece */
 typedef struct {
-    step_kind kind; rl_pattern pattern; behaviour behave; bool invert, split; scheme prefix; uint32_t mark;
+    step_kind kind; rl_pattern pattern; behaviour behave;
+    bool invert, split; scheme prefix; uint32_t mark;
 } step;
 
 /* a, b, spare: pieces and text between steps */
-struct rl_splitter { step *steps; int n; rl_pieces a, b; rl_glyphs spare; };
+struct rl_splitter { step *steps; int n; bool letters; rl_pieces a, b; rl_glyphs spare; };
 
 static const char gpt2[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
@@ -99,7 +100,11 @@ void rl_splitter_free(rl_splitter *s) {
     free(s->steps), free(s->a.at), free(s->b.at), free(s->spare.at), free(s);
 }
 
-bool rl_splitter_bytes(const rl_splitter *s) { return s->n && s->steps[s->n - 1].kind == BYTE_LEVEL; }
+bool rl_splitter_bytes(const rl_splitter *s) {
+    return s->n && s->steps[s->n - 1].kind == BYTE_LEVEL;
+}
+
+void rl_splitter_letters(rl_splitter *s) { s->letters = true; }
 
 /* ---- cutting ---- */
 
@@ -111,7 +116,8 @@ static void put(rl_pieces *p, int from, int to) {
 }
 
 /* A stretch that matches, or one between matches.  base: the pieces before this one's. */
-static void stretch(const step *t, int from, int to, bool match, bool *before, int base, rl_pieces *out) {
+static void stretch(const step *t, int from, int to, bool match, bool *before, int base,
+                    rl_pieces *out) {
     if (from == to) return;
     match ^= t->invert;
     const bool join = out->n > base &&
@@ -157,7 +163,8 @@ static void put_prefixes(rl_splitter *s, const step *t, rl_glyphs *x) {
         const int from = y->n;
         if (first.c != t->mark && (t->prefix == ALWAYS || first.from == 0))
             rl_glyphs_add(y, t->mark, first.from, first.to);
-        for (int k = p.from; k < p.to; k++) rl_glyphs_add(y, x->at[k].c, x->at[k].from, x->at[k].to);
+        for (int k = p.from; k < p.to; k++)
+            rl_glyphs_add(y, x->at[k].c, x->at[k].from, x->at[k].to);
         s->a.at[i] = (rl_piece){ from, y->n };
     }
     const rl_glyphs old = *x;
@@ -173,8 +180,9 @@ static void put_letters(rl_splitter *s, rl_glyphs *x) {
         for (int k = s->a.at[i].from; k < s->a.at[i].to; k++) {
             char bytes[4];
             const int n = rl_utf8_put(x->at[k].c, bytes);
+            const rl_glyph g = x->at[k];
             for (int j = 0; j < n; j++)
-                rl_glyphs_add(y, rl_letter_of_byte((unsigned char)bytes[j]), x->at[k].from, x->at[k].to);
+                rl_glyphs_add(y, rl_letter_of_byte((unsigned char)bytes[j]), g.from, g.to);
         }
         s->a.at[i] = (rl_piece){ from, y->n };
     }
@@ -187,7 +195,8 @@ static void cut(rl_splitter *s, const step *t, const rl_glyphs *x) {
     for (int i = 0; i < s->a.n; i++) {
         const rl_piece p = s->a.at[i];
         if (t->kind == METASPACE) by_mark(t->mark, x->at, p, &s->b);
-        else if (t->kind == DIGITS || t->kind == DIGIT_RUNS) by_digits(t->kind == DIGITS, x->at, p, &s->b);
+        else if (t->kind == DIGITS || t->kind == DIGIT_RUNS)
+            by_digits(t->kind == DIGITS, x->at, p, &s->b);
         else by_pattern(t, x->at, p, &s->b);
     }
     const rl_pieces old = s->a;
@@ -202,8 +211,9 @@ const rl_pieces *rl_splitter_cut(rl_splitter *s, rl_glyphs *x) {
         if (t->kind == METASPACE)
             for (int i = 0; i < x->n; i++) if (x->at[i].c == ' ') x->at[i].c = t->mark;
         if (t->prefix != NEVER) put_prefixes(s, t, x);
-        if (t->kind == METASPACE ? t->split : t->kind != BYTE_LEVEL || t->pattern.regex) cut(s, t, x);
-        if (t->kind == BYTE_LEVEL && k + 1 < s->n) put_letters(s, x);
+        if (t->kind == METASPACE ? t->split : t->kind != BYTE_LEVEL || t->pattern.regex)
+            cut(s, t, x);
+        if (t->kind == BYTE_LEVEL && (s->letters || k + 1 < s->n)) put_letters(s, x);
     }
     return &s->a;
 }

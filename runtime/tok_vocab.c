@@ -5,27 +5,31 @@
 
 typedef struct { int64_t at; int n; } entry;        /* by id; n < 0: none */
 
-/* slots: id + 1 by hash of its text, 0 empty; at most half full. */
+typedef struct { uint32_t hash; int32_t id; } slot;             /* id + 1, 0: empty */
+
+/* slots: by hash of the text; at most half full. */
 struct rl_vocab {
     char *bytes; int64_t nbytes, byte_room;
     entry *ids; int size, id_room, count;
-    int32_t *slots; int nslots;
+    slot *slots; uint32_t mask;
 };
 
-static uint64_t hash(const char *s, int n) {
-    uint64_t h = 0x9e3779b97f4a7c15u ^ (uint64_t)n, word;
-    for (; n > 0; s += 8, n -= 8) {
-        word = 0;
-        memcpy(&word, s, n < 8 ? (size_t)n : 8);
-        h = (h ^ word) * 0xd6e8feb86659fd93u;
-        h ^= h >> 32;
-    }
-    return h;
+static uint64_t mix(uint64_t h, uint64_t word) {
+    h = (h ^ word) * 0xd6e8feb86659fd93u;
+    return h ^ h >> 32;
 }
 
-rl_vocab *rl_vocab_new(void) {
+static uint32_t hash(const char *s, int n) {
+    uint64_t h = 0x9e3779b97f4a7c15u ^ (uint64_t)n, word;
+    for (; n >= 8; s += 8, n -= 8) memcpy(&word, s, 8), h = mix(h, word);
+    for (word = 0; n > 0; n--) word = word << 8 | (uint8_t)*s++;
+    return (uint32_t)mix(h, word);
+}
+
+rl_vocab *rl_vocab_new(int count) {
     rl_vocab *v = calloc(1, sizeof *v);
-    v->slots = calloc((size_t)(v->nslots = 1024), sizeof *v->slots);
+    for (v->mask = 63; v->mask / 2 < (uint32_t)count;) v->mask = 2 * v->mask + 1;
+    v->slots = calloc((size_t)v->mask + 1, sizeof *v->slots);
     return v;
 }
 
@@ -35,16 +39,18 @@ void rl_vocab_free(rl_vocab *v) {
 }
 
 /* The slot that holds the text, or the empty one where it belongs. */
-static int32_t *slot(const rl_vocab *v, const char *text, int n) {
-    for (uint64_t h = hash(text, n);; h++) {
-        int32_t *s = &v->slots[h & (uint64_t)(v->nslots - 1)];
-        if (!*s) return s;
-        const entry e = v->ids[*s - 1];
-        if (e.n == n && !memcmp(v->bytes + e.at, text, (size_t)n)) return s;
+static slot *find(const rl_vocab *v, const char *text, int n, uint32_t h) {
+    for (uint32_t i = h;; i++) {
+        slot *s = &v->slots[i & v->mask];
+        if (!s->id) return s;
+        const entry *e = &v->ids[s->id - 1];
+        if (s->hash == h && e->n == n && !memcmp(v->bytes + e->at, text, (size_t)n)) return s;
     }
 }
 
-int rl_vocab_id(const rl_vocab *v, const char *text, int n) { return *slot(v, text, n) - 1; }
+int rl_vocab_id(const rl_vocab *v, const char *text, int n) {
+    return find(v, text, n, hash(text, n))->id - 1;
+}
 
 const char *rl_vocab_text(const rl_vocab *v, int id, int *n) {
     if (id < 0 || id >= v->size || v->ids[id].n < 0) return NULL;
@@ -56,10 +62,16 @@ int rl_vocab_size(const rl_vocab *v) { return v->size; }
 int rl_vocab_count(const rl_vocab *v) { return v->count; }
 
 static void grow(rl_vocab *v) {
-    free(v->slots);
-    v->slots = calloc((size_t)(v->nslots *= 2), sizeof *v->slots);
-    for (int id = 0; id < v->size; id++)
-        if (v->ids[id].n >= 0) *slot(v, v->bytes + v->ids[id].at, v->ids[id].n) = id + 1;
+    const slot *old = v->slots;
+    const uint32_t n = v->mask + 1;
+    v->mask = 2 * v->mask + 1;
+    v->slots = calloc((size_t)v->mask + 1, sizeof *v->slots);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t k = old[i].hash;
+        while (v->slots[k & v->mask].id) k++;
+        if (old[i].id) v->slots[k & v->mask] = old[i];
+    }
+    free((slot *)old);
 }
 
 static void make_room(rl_vocab *v, int id, int n) {
@@ -71,13 +83,15 @@ static void make_room(rl_vocab *v, int id, int n) {
 }
 
 int rl_vocab_add(rl_vocab *v, const char *text, int n, int id) {
-    if (*slot(v, text, n) || (id < v->size && v->ids[id].n >= 0)) return -1;
+    const uint32_t h = hash(text, n);
+    slot *s = find(v, text, n, h);
+    if (s->id || (id < v->size && v->ids[id].n >= 0)) return -1;
     make_room(v, id, n);
     memcpy(v->bytes + v->nbytes, text, (size_t)n);
     v->ids[id] = (entry){ v->nbytes, n };
     v->nbytes += n;
     v->bytes[v->nbytes++] = 0;
-    *slot(v, text, n) = id + 1;
-    if (++v->count * 2 > v->nslots) grow(v);
+    *s = (slot){ h, id + 1 };
+    if ((uint32_t)++v->count * 2 > v->mask) grow(v);
     return 0;
 }

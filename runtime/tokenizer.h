@@ -13,6 +13,12 @@ extern uint8_t rl_unicode_classes[RL_CODE_POINTS], rl_unicode_marks[RL_CODE_POIN
 void rl_unicode_ready(void);
 uint32_t rl_unicode_lower(uint32_t c);
 
+/* Work on a text that gets too long or too large ends early, with the reason kept for this thread;
+ * given_up gives and forgets it, NULL: there is none. */
+void rl_give_up(const char *reason);
+const char *rl_given_up(void);
+enum { RL_MAX_GLYPHS = 1 << 28 };
+
 /* A code point of a normalised text and the code points [from, to) of the original that it stands
  * for. */
 typedef struct { uint32_t c; int32_t from, to; } rl_glyph;
@@ -54,7 +60,7 @@ int rl_where_each(rl_where *p, int node, const char *list, void *to,
 /* ---- tok_vocab.c: texts with ids ---- */
 
 typedef struct rl_vocab rl_vocab;
-rl_vocab *rl_vocab_new(void);
+rl_vocab *rl_vocab_new(int count);                  /* count: as many as may come */
 void rl_vocab_free(rl_vocab *v);
 int rl_vocab_id(const rl_vocab *v, const char *text, int n);        /* -1: none */
 const char *rl_vocab_text(const rl_vocab *v, int id, int *n);       /* NULL: none */
@@ -63,12 +69,35 @@ int rl_vocab_count(const rl_vocab *v);
 /* -1 without a message where the text or the id is taken. */
 int rl_vocab_add(rl_vocab *v, const char *text, int n, int id);
 
+/* ---- tok_merges.c ---- */
+
+typedef struct { char *at; int64_t n, room; } rl_bytes;             /* a zero follows */
+void rl_bytes_add(rl_bytes *b, const char *s, int64_t n);
+
+typedef struct { int32_t left, right, rank, id; } rl_merge;         /* id: of the whole */
+/* at: by hash, rank < 0 where empty.  cut: no merge goes over the space mark before a word. */
+typedef struct { rl_merge *at; uint32_t mask; bool cut; } rl_merges;
+int rl_merges_read(rl_merges *m, rl_where *p, int node, const rl_vocab *vocab);
+static inline uint32_t rl_merges_hash(int left, int right) {
+    const uint64_t both = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    return (uint32_t)(both * 0x9e3779b97f4a7c15u >> 32);
+}
+/* rank < 0: none */
+static inline const rl_merge *rl_merges_find(const rl_merges *m, int left, int right) {
+    for (uint32_t h = rl_merges_hash(left, right);; h++) {
+        const rl_merge *x = &m->at[h & m->mask];
+        if (x->rank < 0 || (x->left == left && x->right == right)) return x;
+    }
+}
+
 /* ---- tok_regex.c ---- */
 
 typedef struct rl_regex rl_regex;
 /* pattern [n bytes] */
 rl_regex *rl_regex_new(const char *pattern, int n, const rl_where *p);
 void rl_regex_free(rl_regex *r);
+/* Allows as many steps as a text of n needs, and more. */
+void rl_regex_begin(int n);
 /* End of the match that begins at i, or -1. */
 int rl_regex_match(const rl_regex *r, const rl_glyph *t, int n, int i);
 
@@ -93,8 +122,10 @@ typedef struct { rl_piece *at; int n, room; } rl_pieces;
 typedef struct rl_splitter rl_splitter;
 rl_splitter *rl_splitter_new(rl_where *p, int node);
 void rl_splitter_free(rl_splitter *s);
-/* Pieces are read as bytes (ByteLevel is the last step). */
+/* Whether the last step is ByteLevel; its pieces are left as characters, to be read as bytes,
+ * unless letters asks for the letters that stand for these. */
 bool rl_splitter_bytes(const rl_splitter *s);
+void rl_splitter_letters(rl_splitter *s);
 /* Cuts t, which it may change (marks for spaces), into pieces; valid until the next call. */
 const rl_pieces *rl_splitter_cut(rl_splitter *s, rl_glyphs *t);
 
@@ -105,7 +136,9 @@ enum { RL_MAX_ID = (1 << 22) - 1 };
 typedef struct { rl_token *at; int n, room; } rl_tokens;
 void rl_tokens_add(rl_tokens *t, int id, int from, int to);
 typedef struct rl_bpe rl_bpe;
+/* bytes: pieces may be read as bytes; done where the vocabulary has a letter for every one. */
 rl_bpe *rl_bpe_new(rl_where *p, int model, bool bytes);
+bool rl_bpe_bytes(const rl_bpe *b);
 void rl_bpe_free(rl_bpe *b);
 const rl_vocab *rl_bpe_vocab(const rl_bpe *b);
 /* Adds the tokens of a piece of n glyphs. */
@@ -138,8 +171,6 @@ void rl_added_cut(const rl_search *s, bool plain, const rl_glyphs *t, rl_stretch
 typedef struct rl_decoder rl_decoder;
 rl_decoder *rl_decoder_new(rl_where *p, int node);
 void rl_decoder_free(rl_decoder *d);
-typedef struct { char *at; int64_t n, room; } rl_bytes;
-void rl_bytes_add(rl_bytes *b, const char *s, int64_t n);
 /* What a decoder remembers between tokens.  live: text comes as soon as it is complete, bytes of
  * fallback too. */
 typedef struct rl_decoding rl_decoding;

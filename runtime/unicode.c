@@ -76,7 +76,18 @@ int rl_char_upper(int c) {
 
 /* ---- text ---- */
 
+static _Thread_local const char *given_up;
+
+void rl_give_up(const char *reason) { given_up = reason; }
+
+const char *rl_given_up(void) {
+    const char *reason = given_up;
+    given_up = NULL;
+    return reason;
+}
+
 void rl_glyphs_add(rl_glyphs *t, uint32_t c, int from, int to) {
+    if (t->n == RL_MAX_GLYPHS) { rl_give_up("at most 2^28 characters when normalised"); return; }
     if (t->n == t->room)
         t->at = realloc(t->at, sizeof *t->at * (size_t)(t->room = t->room ? 2 * t->room : 64));
     t->at[t->n++] = (rl_glyph){ c, from, to };
@@ -110,7 +121,7 @@ int32_t rl_utf8_take(const char *s, int64_t n, int *used) {
     const unsigned char *p = (const unsigned char *)s, b = p[0];
     *used = 1;
     if (b < 0x80) return b;
-    const int length = b >= 0xc2 && b < 0xe0 ? 2 : (b & 0xf0) == 0xe0 ? 3 : b >= 0xf0 && b < 0xf5 ? 4 : 0;
+    const int length = b < 0xc2 || b > 0xf4 ? 0 : b < 0xe0 ? 2 : b < 0xf0 ? 3 : 4;
     if (!length) return 0xfffd;
     unsigned char low = b == 0xe0 ? 0xa0 : b == 0xf0 ? 0x90 : 0x80;
     unsigned char high = b == 0xed ? 0x9f : b == 0xf4 ? 0x8f : 0xbf;

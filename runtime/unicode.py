@@ -2,10 +2,10 @@
 
 usage: unicode.py unicode.json > unicode.def
 
-unicode.json (tests/golden/tokenizers) holds the classes \\p{L}, \\p{N}, \\p{M}, \\s of the reference's regex
-engine, newer than Unicode 14, and the combining marks that its normalizer, older than that, does not know.
-Decompositions, combining classes, categories and lower case come from unicodedata (14.0.0); where the
-reference is older or newer, the lists below say so.
+unicode.json (tests/golden/tokenizers) holds the classes \\p{L}, \\p{N}, \\p{M}, \\s of the reference's
+regex engine, newer than Unicode 14, and the combining marks that its normalizer, older than that,
+does not know.  Decompositions, combining classes, categories and lower case come from unicodedata
+(14.0.0); where the reference is older or newer, the lists below say so.
 """
 import json
 import sys
@@ -18,14 +18,15 @@ unknown = {int(c, 16) for c in data["nfc_marks_unknown"]}
 # Numbers behind Unicode 14 that are no digits; characters that are part of words though no letters,
 # marks or digits (circled and squared letters, joiners).
 new_numbers = range(0x1D2C0, 0x1D2D4)
-word_symbols = [(0x200C, 0x200D), (0x24B6, 0x24E9), (0x1F130, 0x1F149), (0x1F150, 0x1F169), (0x1F170, 0x1F189)]
+word_symbols = [(0x200C, 0x200D), (0x24B6, 0x24E9), (0x1F130, 0x1F149), (0x1F150, 0x1F169),
+                (0x1F170, 0x1F189)]
 # Decompositions that the reference does not have yet.
-new_splits = [(0x32FF, 0x32FF), (0xA7F2, 0xA7F4), (0xAB69, 0xAB69), (0x10781, 0x107BA), (0x11938, 0x11938),
-              (0x1F16C, 0x1F16C), (0x1FBF0, 0x1FBF9)]
+new_splits = [(0x32FF, 0x32FF), (0xA7F2, 0xA7F4), (0xAB69, 0xAB69), (0x10781, 0x107BA),
+              (0x11938, 0x11938), (0x1F16C, 0x1F16C), (0x1FBF0, 0x1FBF9)]
 # Lower case behind Unicode 14: first, last, distance.
-new_lower = [(0x1C89, 0x1C89, 1), (0xA7CB, 0xA7CB, -42343), (0xA7CC, 0xA7CC, 1), (0xA7CE, 0xA7CE, 1),
-             (0xA7D2, 0xA7D2, 1), (0xA7D4, 0xA7D4, 1), (0xA7DA, 0xA7DA, 1), (0xA7DC, 0xA7DC, -42561),
-             (0x10D50, 0x10D65, 32), (0x16EA0, 0x16EB8, 27)]
+new_lower = [(0x1C89, 0x1C89, 1), (0xA7CB, 0xA7CB, -42343), (0xA7CC, 0xA7CC, 1),
+             (0xA7CE, 0xA7CE, 1), (0xA7D2, 0xA7D2, 1), (0xA7D4, 0xA7D4, 1), (0xA7DA, 0xA7DA, 1),
+             (0xA7DC, 0xA7DC, -42561), (0x10D50, 0x10D65, 32), (0x16EA0, 0x16EB8, 27)]
 
 
 def inside(c, ranges):
@@ -66,7 +67,8 @@ for name, kind in (("L", 1), ("N", 2), ("M", 4), ("s", 8)):
 
 category = [unicodedata.category(chr(c)) for c in range(0x110000)]
 numbers = [c for a, b in data["N"] for c in range(a, b + 1)]
-digits = [c for c in numbers if category[c] == "Nd" or (category[c] == "Cn" and c not in new_numbers)]
+digits = [c for c in numbers
+          if category[c] == "Nd" or (category[c] == "Cn" and c not in new_numbers)]
 entries("RANGE", [(16, a, b) for a, b in ranges_of(digits)])
 word = {c for k in "LM" for a, b in data[k] for c in range(a, b + 1)} | set(digits)
 word |= {c for c in range(0x110000) if category[c] in ("Nl", "Pc") or inside(c, word_symbols)}
@@ -95,7 +97,8 @@ for c in range(0x110000):
         not_joined.append((c,))
 entries("SPLIT", splits)
 entries("NOT_JOINED", not_joined)
-lower = {c: ord(chr(c).lower()) for c in range(0x110000) if chr(c).lower() != chr(c) and len(chr(c).lower()) == 1}
+lower = {c: ord(chr(c).lower()) for c in range(0x110000)
+         if chr(c).lower() != chr(c) and len(chr(c).lower()) == 1}
 lower[0x130] = 0x69
 lower.update({c: c + d for a, b, d in new_lower for c in range(a, b + 1)})
 entries("LOWER", sorted(lower.items()))

@@ -53,7 +53,8 @@ static int by_parts(const void *x, const void *y) {
 
 static void build(void) {
     for (int i = 0; i < NSPLITS; i++)
-        if (splits[i].second && !bsearch(&splits[i].whole, apart, sizeof apart / sizeof *apart, sizeof *apart, by_code))
+        if (splits[i].second &&
+            !bsearch(&splits[i].whole, apart, sizeof apart / sizeof *apart, sizeof *apart, by_code))
             joins[njoins++] = splits[i];
     qsort(joins, njoins, sizeof *joins, by_parts);
 }
@@ -106,7 +107,8 @@ static void order_marks(rl_glyphs *t) {
 static uint32_t join(uint32_t a, uint32_t b) {
     if (a >= 0x1100 && a < 0x1113 && b >= 0x1161 && b < 0x1176)
         return 0xac00 + ((a - 0x1100) * 21 + b - 0x1161) * 28;
-    if (a >= 0xac00 && a < 0xd7a4 && (a - 0xac00) % 28 == 0 && b > 0x11a7 && b < 0x11c3) return a + b - 0x11a7;
+    if (a >= 0xac00 && a < 0xd7a4 && (a - 0xac00) % 28 == 0 && b > 0x11a7 && b < 0x11c3)
+        return a + b - 0x11a7;
     const split key = { 0, a, b };
     const split *found = bsearch(&key, joins, njoins, sizeof *joins, by_parts);
     return found ? found->whole : 0;
@@ -117,7 +119,8 @@ static void compose(rl_glyphs *t) {
     for (int i = 0; i < t->n; i++) {
         const rl_glyph g = t->at[i];
         const int k = rl_unicode_marks[g.c];
-        const uint32_t whole = starter >= 0 && (last < k || last == -1) ? join(t->at[starter].c, g.c) : 0;
+        const uint32_t whole = starter >= 0 && (last < k || last == -1)
+            ? join(t->at[starter].c, g.c) : 0;
         if (whole) {
             t->at[starter].c = whole, t->at[starter].from += g.from - 1;
             continue;
@@ -129,7 +132,7 @@ static void compose(rl_glyphs *t) {
     t->n = n;
 }
 
-/* From counts to places in the original: what was put in stands where the one before it came from. */
+/* From counts to places in the original: what was put in stands where the one before came from. */
 static void put_places(rl_glyphs *t, const rl_glyphs *old) {
     for (int i = 0, at = 0; i < t->n; i++) {
         const int more = t->at[i].from, k = more > 0 ? at - 1 : at;

@@ -23,7 +23,8 @@ function tokenizer.parse(text, name)
 end
 
 local FLAGS = { special = 1, lstrip = 2, rstrip = 4, single_word = 8, normalized = 16 }
-local NAMED = { "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token" }
+local NAMED = { "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token",
+  "mask_token" }
 
 --- An added token as the files spell it: a text, or { content, lstrip, ... }.
 local function add(t, token, id, special, place)
@@ -48,30 +49,36 @@ local function read_json(path)
   return value
 end
 
---- What the files beside tokenizer.json say: more added tokens, other flags, the names of special ones.
+--- What tokenizer_config.json says: more added tokens, or other flags of known ones.
 local function read_config(t, folder)
   local path = folder .. "/tokenizer_config.json"
   t.config = read_json(path)
-  local decoder = t.config.added_tokens_decoder or {}
-  for _, key in ipairs(json.keys(decoder)) do
+  local decoder = t.config.added_tokens_decoder
+  for _, key in ipairs(type(decoder) == "table" and json.keys(decoder) or {}) do
     local id = tonumber(key)
     local place = ("%s: added_tokens_decoder[%q]"):format(path, key)
-    if not id or id < 0 or id ~= math.floor(id) then rl.raise("%s: expected an id, found %q", place, key) end
+    if not id or id < 0 or id ~= math.floor(id) then
+      rl.raise("%s: expected an id, found %q", place, key)
+    end
     add(t, decoder[key], id, false, place)
   end
 end
 
---- bos_token and its like, from a file: they are special wherever they have an id.
+--- bos_token and its like, from a file: those of the vocabulary that are not added tokens become
+--- special ones.
 local function read_special(t, values, path)
   local function mark(token, place)
     local text = type(token) == "table" and token.content or token
-    local id = type(text) == "string" and t:id(text)
-    if id and not t:is_special(id) then add(t, token, id, true, place) end
-    return type(text) == "string" and text or nil
+    if type(text) ~= "string" then
+      rl.raise("%s: expected a text or an object with content", place)
+    end
+    local id = t:id(text)
+    if id and C.rl_tokenizer_kind(t.handle, id) == 0 then add(t, token, id, true, place) end
+    return text
   end
   for _, name in ipairs(NAMED) do
     if values[name] ~= nil and values[name] ~= json.null then
-      t[name] = mark(values[name], path .. ": " .. name) or t[name]
+      t[name] = mark(values[name], path .. ": " .. name)
     end
   end
   local more = values.additional_special_tokens
@@ -80,7 +87,7 @@ local function read_special(t, values, path)
   end
 end
 
---- A folder with tokenizer.json (and tokenizer_config.json, special_tokens_map.json), or the file itself.
+--- A folder with tokenizer.json (and tokenizer_config.json, special_tokens_map.json), or the file.
 --- t.config: tokenizer_config.json; t.eos_token and its like: texts, where the files name them.
 function tokenizer.load(path)
   local folder = files.kind(path) == "folder"
@@ -97,12 +104,13 @@ end
 
 local function encode(t, text, add_special, plain)
   if type(text) ~= "string" then rl.raise("encode: text: expected a string, got %s", type(text)) end
-  local n = check(C.rl_tokenizer_encode(t.handle, text, #text, add_special and 1 or 0, plain and 1 or 0))
+  add_special, plain = add_special and 1 or 0, plain and 1 or 0
+  local n = check(C.rl_tokenizer_encode(t.handle, text, #text, add_special, plain))
   return C.rl_tokenizer_tokens(t.handle), n
 end
 
---- text -> ids.  add_special: with what the post-processor puts around (a BOS); plain: special tokens
---- in the text are read as text, as befits what a user wrote.
+--- text -> ids.  add_special: with what the post-processor puts around (a BOS); plain: special
+--- tokens in the text are read as text, as befits what a user wrote.
 function Tokenizer:encode(text, add_special, plain)
   local tokens, n = encode(self, text, add_special, plain)
   local ids = {}
@@ -110,7 +118,7 @@ function Tokenizer:encode(text, add_special, plain)
   return ids
 end
 
---- The same, and for each id the code points [from, to) of the text that it came from, counted from 0.
+--- The same, and for each id the code points [from, to) of the text that it came from, from 0.
 function Tokenizer:offsets(text, add_special, plain)
   local tokens, n = encode(self, text, add_special, plain)
   local ids, from, to = {}, {}, {}
@@ -121,7 +129,17 @@ function Tokenizer:offsets(text, add_special, plain)
   return ids, from, to
 end
 
---- ids (a list) -> text.  skip_special: leaves special tokens out.  Ids without a token give nothing.
+--- How a text is cut before its pieces become tokens: the normalised text and a list of
+--- { from, to }, code points of it counted from 0.  Added tokens are not looked for.
+function Tokenizer:pieces(text)
+  local n = check(C.rl_tokenizer_pieces(self.handle, text, #text))
+  local tokens, list = C.rl_tokenizer_tokens(self.handle), {}
+  for i = 1, n do list[i] = { tokens[i - 1].from, tokens[i - 1].to } end
+  local normalized = C.rl_tokenizer_text(self.handle, length)
+  return ffi.string(normalized, length[0]), list
+end
+
+--- ids (a list) -> text.  skip_special: leaves special tokens out.  Ids without a token give "".
 function Tokenizer:decode(ids, skip_special)
   return self:decode_ints(ffi.new("int[?]", math.max(1, #ids), ids), #ids, skip_special)
 end
@@ -129,7 +147,7 @@ end
 --- The same of n ids at an int *.
 function Tokenizer:decode_ints(ids, n, skip_special)
   local bytes = check(C.rl_tokenizer_decode(self.handle, ids, n, skip_special and 1 or 0))
-  return ffi.string(C.rl_tokenizer_text(self.handle), bytes)
+  return ffi.string(C.rl_tokenizer_text(self.handle, nil), bytes)
 end
 
 --- The id of a token, nil if there is none; the token of an id, nil if there is none.
@@ -144,7 +162,7 @@ function Tokenizer:token(id)
 end
 
 --- Is id a special token (which decoding may skip)?
-function Tokenizer:is_special(id) return C.rl_tokenizer_special(self.handle, id) == 1 end
+function Tokenizer:is_special(id) return C.rl_tokenizer_kind(self.handle, id) == 2 end
 
 --- Decoding one token at a time.
 function Tokenizer:stream(skip_special)
