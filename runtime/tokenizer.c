@@ -41,10 +41,11 @@ static int put_added(rl_tokenizer *t, const char *content, int n, int id, int fl
     if (known >= 0 && id >= 0 && known != id)
         return rl_refuse("%s: %s.id: expected %d, as '%.100s' has elsewhere, found %d", t->name,
                          place, known, content, id);
-    if (known < 0 && (rl_vocab_text(vocab, id, &length) || rl_added_find(&t->added, id)))
+    const char *other = rl_vocab_text(vocab, id, &length);
+    if (!other) other = rl_vocab_text(t->names, id, &length);
+    if (known < 0 && other)
         return rl_refuse("%s: %s.id: expected an id of its own for '%.100s', found %d, that of "
-                         "'%.100s'", t->name, place, content, id,
-                         rl_tokenizer_token(t, id, &length));
+                         "'%.100s'", t->name, place, content, id, other);
     if (known >= 0) id = known;
     rl_added_put(&t->added, content, n, id, flags);
     if (rl_vocab_id(t->names, content, n) < 0) rl_vocab_add(t->names, content, n, id);
