@@ -1,4 +1,4 @@
-/* Child processes that run this very program: messages over a socket, their prints, how they ended. */
+/* Child processes that run this very program: messages over a socket, prints, how they ended. */
 #define _GNU_SOURCE
 #include "runtime.h"
 #include <errno.h>
@@ -97,7 +97,8 @@ void rl_process_free(rl_process *p) {
 /* Sends what the socket takes now. */
 static void flush(rl_process *p) {
     while (!p->closed && p->out.from < p->out.to) {
-        const ssize_t n = send(p->channel, p->out.data + p->out.from, p->out.to - p->out.from, MSG_NOSIGNAL);
+        const size_t left = p->out.to - p->out.from;
+        const ssize_t n = send(p->channel, p->out.data + p->out.from, left, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno != EAGAIN) p->closed = true;
         if (n < 0) return;
@@ -217,7 +218,8 @@ int rl_child_begin(double memory) {
     if (found != 1 || !(memory > 0)) return 0;
     const rlim_t limit = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (rlim_t)memory;
     const struct rlimit space = { limit, limit };
-    if (setrlimit(RLIMIT_AS, &space)) return rl_refuse("child: cannot limit its memory: %s", strerror(errno));
+    if (setrlimit(RLIMIT_AS, &space))
+        return rl_refuse("child: cannot limit its memory: %s", strerror(errno));
     return 0;
 }
 

@@ -14,12 +14,14 @@ T.test("keys: a recipe's values, then the command line's, over the defaults", fu
   local cfg, set = keys.resolve({ rollout = { n = 4, top_p = 0.9 }, optim = { lr = 1e-5 } },
     { "rollout.n=16", "optim.betas=[0.9, 0.95]", "data.shuffle=false", "data.val=a@test,b" })
   T.equal({ cfg.rollout.n, cfg.rollout.top_p, cfg.optim.lr }, { 16, 0.9, 1e-5 })
-  T.equal({ set["rollout.n"], set["rollout.top_p"], set["rollout.min_p"] }, { "command line", "recipe" })
-  T.equal({ cfg.optim.betas, cfg.data.val, cfg.data.shuffle }, { { 0.9, 0.95 }, { "a@test", "b" }, false })
+  T.equal({ set["rollout.n"], set["rollout.top_p"], set["rollout.min_p"] },
+    { "command line", "recipe" })
+  T.equal({ cfg.optim.betas, cfg.data.val, cfg.data.shuffle },
+    { { 0.9, 0.95 }, { "a@test", "b" }, false })
   T.equal({ cfg.rollout.val.n, cfg.rollout.val.temperature, cfg.trainer.max_steps }, { 1, 0 })
 end)
 
-T.test("keys: every default is of its own kind, and every key can be told from every other", function()
+T.test("keys: every default is of its own kind, and no name stands for two keys", function()
   local value, seen = require "rllava.key_value", {}
   for _, k in ipairs(keys.list) do
     if k.default ~= nil then
@@ -39,17 +41,22 @@ T.test("keys: an algorithm's defaults lie between the keys' own and what the use
     { clip_low = 3e-4, clip_high = 4e-4, tau = 1, sharp = true, kind = "a" })
   T.equal({ cfg.loss.clip_low, cfg.loss.clip_high, cfg.loss.clip_c }, { 3e-4, 0.3, 3 })
   T.equal({ cfg.loss.tau, cfg.loss.sharp, cfg.loss.kind }, { 2, false, "a" })
-  T.equal({ set["loss.clip_low"], set["loss.clip_high"], set["loss.clip_c"] }, { "algorithm", "recipe" })
+  T.equal({ set["loss.clip_low"], set["loss.clip_high"], set["loss.clip_c"] },
+    { "algorithm", "recipe" })
   T.raises("loss.tua: unknown key; the nearest is loss.tau", function()
     keys.resolve({ loss = { tua = 1 } }, {}, { tau = 1 })
   end)
-  T.raises("loss.tau: expected a number, got x", function() keys.resolve({}, { "loss.tau=x" }, { tau = 1 }) end)
+  T.raises("loss.tau: expected a number, got x", function()
+    keys.resolve({}, { "loss.tau=x" }, { tau = 1 })
+  end)
 end)
 
 T.test("keys: null takes back what the recipe says", function()
-  local cfg, set = keys.resolve({ data = { format_prompt = "a.jinja", train = json.null }, rollout = { n = 3 } },
+  local cfg, set = keys.resolve({ data = { format_prompt = "a.jinja", train = json.null },
+    rollout = { n = 3 } },
     { "data.format_prompt=null", "rollout.n=null", "rollout.seed=None" })
-  T.equal({ cfg.data.format_prompt, cfg.data.train, cfg.rollout.n, cfg.rollout.seed }, { nil, nil, 8 })
+  T.equal({ cfg.data.format_prompt, cfg.data.train, cfg.rollout.n, cfg.rollout.seed },
+    { nil, nil, 8 })
   T.equal(set["rollout.n"], nil)
 end)
 
@@ -95,26 +102,32 @@ T.test("keys: RLLaVA's names mean the keys here", function()
     algorithm = { gamma = 0.9, kl_ctrl = { type = "adaptive" }, norm_adv_by_std_in_grpo = false },
     actor = { optim = { lr = 2e-6, lr_warmup_steps = 7 }, clip_ratio = 0.1, clip_ratio_high = 0.28,
       ppo_mini_batch_size = 4, model = { model_path = "m", torch_dtype = "bfloat16" } },
-    reward = { reward_function = "examples/reward_function/math.py:main", reward_function_kwargs = { format_weight = 0.2 } },
+    reward = { reward_function = "examples/reward_function/math.py:main",
+      reward_function_kwargs = { format_weight = 0.2 } },
     rollout = { n = 5, val_override_config = { n = 2 } },
   }, { "algorithm.adv_estimator=rloo" })
-  T.equal({ cfg.data.train, cfg.data.prompts_per_step, cfg.rollout.max_new_tokens, cfg.model, cfg.trainer.dtype },
+  T.equal({ cfg.data.train, cfg.data.prompts_per_step, cfg.rollout.max_new_tokens, cfg.model,
+    cfg.trainer.dtype },
     { "a@train", 16, 99, "m", "bf16" })
-  T.equal({ cfg.loss.gamma, cfg.loss.kl_ctrl.type, cfg.loss.norm_by_std }, { 0.9, "adaptive", false })
+  T.equal({ cfg.loss.gamma, cfg.loss.kl_ctrl.type, cfg.loss.norm_by_std },
+    { 0.9, "adaptive", false })
   T.equal({ cfg.loss.clip_low, cfg.loss.clip_high, cfg.trainer.updates_per_step }, { 0.1, 0.28, 4 })
-  T.equal({ cfg.reward, cfg.reward_options.args, cfg.rollout.val.n, cfg.optim.warmup_steps, cfg.algorithm },
+  T.equal({ cfg.reward, cfg.reward_options.args, cfg.rollout.val.n, cfg.optim.warmup_steps,
+    cfg.algorithm },
     { "rewards/math.lua", { format_weight = 0.2 }, 2, 7, "rloo" })
 end)
 
 T.test("keys: RLLaVA's estimator and loss name an algorithm, or two halves of one", function()
   local function algo(...)
     local overrides = {}
-    for i, pair in ipairs { { "algorithm.adv_estimator", (...) }, { "actor.policy_loss.loss_mode", (select(2, ...)) } } do
+    for i, pair in ipairs { { "algorithm.adv_estimator", (...) },
+      { "actor.policy_loss.loss_mode", (select(2, ...)) } } do
       if pair[2] then overrides[#overrides + 1] = pair[1] .. "=" .. pair[2] end
     end
     return keys.resolve({}, overrides).algorithm
   end
-  T.equal({ algo "grpo", algo("grpo", "gspo"), algo("grpo", "geo_mean"), algo("gpg", "gpg"), algo "gae",
+  T.equal({ algo "grpo", algo("grpo", "gspo"), algo("grpo", "geo_mean"), algo("gpg", "gpg"),
+    algo "gae",
     algo(nil, "clip-cov"), algo("rloo", "vanilla"), algo "reinforce_plus_plus" },
     { "grpo", "gspo", "gmpo", "gpg", "ppo", "clip_cov", "rloo", "reinforce_pp" })
   T.equal(algo("rloo", "gspo"), { advantage = "rloo", loss = "gspo" })
@@ -122,69 +135,77 @@ end)
 
 -- Every key of RLLaVA's documented groups, but those whose names are the same here.
 local rllava = [[
-data.train_files data.val_files data.train_image_dir data.val_image_dir data.prompt_key data.answer_key
-data.image_key data.video_key data.video_fps data.max_prompt_length data.max_response_length
-data.train_batch_size data.val_batch_size data.format_prompt data.override_chat_template data.shuffle data.seed
-data.min_pixels data.max_pixels data.num_workers data.filter_overlong_prompts
-data.filter_overlong_prompts_workers data.dataset_class data.dataset_kwargs
-algorithm.adv_estimator algorithm.gamma algorithm.lam algorithm.norm_adv_by_std_in_grpo algorithm.use_kl_loss
-algorithm.use_kl_in_reward algorithm.kl_penalty algorithm.kl_ctrl.type algorithm.kl_ctrl.kl_coef
-algorithm.kl_ctrl.horizon algorithm.kl_ctrl.target_kl algorithm.online_filtering algorithm.filter_key
-algorithm.filter_low algorithm.filter_high algorithm.unify_strategy algorithm.switch_gate
+data.train_files data.val_files data.train_image_dir data.val_image_dir data.prompt_key
+data.answer_key data.image_key data.video_key data.video_fps data.max_prompt_length
+data.max_response_length data.train_batch_size data.val_batch_size data.format_prompt
+data.override_chat_template data.shuffle data.seed data.min_pixels data.max_pixels
+data.num_workers data.filter_overlong_prompts data.filter_overlong_prompts_workers
+data.dataset_class data.dataset_kwargs algorithm.adv_estimator algorithm.gamma algorithm.lam
+algorithm.norm_adv_by_std_in_grpo algorithm.use_kl_loss algorithm.use_kl_in_reward
+algorithm.kl_penalty algorithm.kl_ctrl.type algorithm.kl_ctrl.kl_coef algorithm.kl_ctrl.horizon
+algorithm.kl_ctrl.target_kl algorithm.online_filtering algorithm.filter_key algorithm.filter_low
+algorithm.filter_high algorithm.unify_strategy algorithm.switch_gate
 algorithm.success_reward_threshold algorithm.prefix_strategy algorithm.min_prefix_ratio
-algorithm.max_prefix_ratio algorithm.n_prefix algorithm.prefix_share_across_samples algorithm.hint_steps
-algorithm.hint_min_ratio algorithm.hint_max_ratio
-actor.strategy actor.ppo_mini_batch_size actor.ppo_micro_batch_size actor.log_prob_micro_batch_size
+algorithm.max_prefix_ratio algorithm.n_prefix algorithm.prefix_share_across_samples
+algorithm.hint_steps algorithm.hint_min_ratio algorithm.hint_max_ratio actor.strategy
+actor.ppo_mini_batch_size actor.ppo_micro_batch_size actor.log_prob_micro_batch_size
 actor.ppo_epochs actor.max_grad_norm actor.skip_grad_norm actor.clip_ratio actor.clip_ratio_low
-actor.clip_ratio_high actor.clip_ratio_c actor.loss_agg_mode actor.entropy_coeff actor.kl_loss_coef
-actor.kl_loss_type actor.tis_imp_ratio_cap actor.use_torch_compile actor.policy_loss.loss_mode
-actor.policy_loss.clip_cov_ratio actor.policy_loss.clip_cov_lb actor.policy_loss.clip_cov_ub
-actor.policy_loss.kl_cov_ratio actor.policy_loss.ppo_kl_coef actor.loss_remove_clip
-actor.off_policy_reshape actor.off_policy_reshape_weight actor.off_policy_reshape_pow_exp
-actor.on_policy_reshape actor.on_policy_reshape_weight actor.on_policy_reshape_pow_exp
-actor.off_policy_max_clip actor.off_policy_min_clip actor.all_max_clip actor.srft_type actor.sft_loss_coef
-actor.clip_upper_bound actor.off_policy_cliprange actor.off_policy_normalize actor.hpt_hint_loss_coef
-actor.model.model_path actor.model.tokenizer_path actor.model.torch_dtype actor.model.attn_implementation
-actor.model.override_config actor.model.enable_gradient_checkpointing actor.model.enable_activation_offload
+actor.clip_ratio_high actor.clip_ratio_c actor.loss_agg_mode actor.entropy_coeff
+actor.kl_loss_coef actor.kl_loss_type actor.tis_imp_ratio_cap actor.use_torch_compile
+actor.policy_loss.loss_mode actor.policy_loss.clip_cov_ratio actor.policy_loss.clip_cov_lb
+actor.policy_loss.clip_cov_ub actor.policy_loss.kl_cov_ratio actor.policy_loss.ppo_kl_coef
+actor.loss_remove_clip actor.off_policy_reshape actor.off_policy_reshape_weight
+actor.off_policy_reshape_pow_exp actor.on_policy_reshape actor.on_policy_reshape_weight
+actor.on_policy_reshape_pow_exp actor.off_policy_max_clip actor.off_policy_min_clip
+actor.all_max_clip actor.srft_type actor.sft_loss_coef actor.clip_upper_bound
+actor.off_policy_cliprange actor.off_policy_normalize actor.hpt_hint_loss_coef
+actor.model.model_path actor.model.tokenizer_path actor.model.torch_dtype
+actor.model.attn_implementation actor.model.override_config
+actor.model.enable_gradient_checkpointing actor.model.enable_activation_offload
 actor.model.trust_remote_code actor.model.freeze_vision_tower actor.model.padding_free
 actor.model.dynamic_batching actor.model.ulysses_size actor.model.use_peft actor.model.lora_r
 actor.model.lora_alpha actor.model.lora_dropout actor.model.lora_bias actor.model.lora_use_rslora
 actor.model.lora_modules_to_save actor.model.lora_task_type actor.model.lora_target_modules
 actor.model.tie_word_embeddings actor.model.lora_weight_path actor.model.use_rslora
 actor.checkpoint.save_contents actor.checkpoint.load_contents actor.optim.lr actor.optim.betas
-actor.optim.weight_decay actor.optim.strategy actor.optim.lr_warmup_ratio actor.optim.lr_warmup_steps
-actor.optim.lr_scheduler_type actor.optim.warmup_style actor.optim.min_lr_ratio actor.optim.num_cycles
-actor.fsdp.enable_cpu_offload actor.fsdp.offload_params actor.fsdp.offload_optimizer
-actor.fsdp.mixed_precision.param_dtype actor.deepspeed.zero_stage critic.strategy critic.cliprange_value
-critic.optim.lr ref.strategy rollout.name rollout.n rollout.temperature rollout.top_p rollout.top_k rollout.seed
+actor.optim.weight_decay actor.optim.strategy actor.optim.lr_warmup_ratio
+actor.optim.lr_warmup_steps actor.optim.lr_scheduler_type actor.optim.warmup_style
+actor.optim.min_lr_ratio actor.optim.num_cycles actor.fsdp.enable_cpu_offload
+actor.fsdp.offload_params actor.fsdp.offload_optimizer actor.fsdp.mixed_precision.param_dtype
+actor.deepspeed.zero_stage critic.strategy critic.cliprange_value critic.optim.lr ref.strategy
+rollout.name rollout.n rollout.temperature rollout.top_p rollout.top_k rollout.seed
 rollout.tensor_parallel_size rollout.limit_images rollout.ignore_eos rollout.disable_tqdm
 rollout.micro_batch_size rollout.val_override_config.temperature rollout.val_override_config.top_p
-rollout.val_override_config.top_k rollout.val_override_config.n rollout.vllm.gpu_memory_utilization
-rollout.sglang.mem_fraction_static rollout.load_format rollout.max_turns rollout.env_config_path rollout.discount
-rollout.tool_config_path rollout.partial_rollout reward.reward_type reward.reward_function
-reward.reward_function_kwargs reward.skip_special_tokens reward.num_cpus reward.model.path trainer.total_epochs
+rollout.val_override_config.top_k rollout.val_override_config.n
+rollout.vllm.gpu_memory_utilization rollout.sglang.mem_fraction_static rollout.load_format
+rollout.max_turns rollout.env_config_path rollout.discount rollout.tool_config_path
+rollout.partial_rollout reward.reward_type reward.reward_function reward.reward_function_kwargs
+reward.skip_special_tokens reward.num_cpus reward.model.path trainer.total_epochs
 trainer.max_steps trainer.project_name trainer.experiment_name trainer.logger trainer.nnodes
 trainer.n_gpus_per_node trainer.max_try_make_batch trainer.critic_warmup trainer.val_freq
-trainer.val_before_train trainer.val_only trainer.val_generations_to_log trainer.save_freq trainer.save_limit
-trainer.save_model_only trainer.outputs_dir trainer.save_checkpoint_path trainer.load_checkpoint_path
-trainer.find_last_checkpoint trainer.async_training]]
+trainer.val_before_train trainer.val_only trainer.val_generations_to_log trainer.save_freq
+trainer.save_limit trainer.save_model_only trainer.outputs_dir trainer.save_checkpoint_path
+trainer.load_checkpoint_path trainer.find_last_checkpoint trainer.async_training]]
 for name in rllava:gmatch "%S+" do
   T.test("keys: " .. name .. " is a key here, or refused with what to do instead", function()
     local ok, message = pcall(keys.resolve, {}, { name .. "=@" })     -- "@" is of no kind but text
     if ok then return end
-    local known = message:find(name .. ": expected ", 1, true) or message:find(name .. ": not a key here: ", 1, true)
+    local known = message:find(name .. ": expected ", 1, true)
+      or message:find(name .. ": not a key here: ", 1, true)
     assert(known and not message:find "unknown key", message)
   end)
 end
 
 T.test("algorithm: by name, RLLaVA's too; an unknown one names the nearest", function()
   T.equal({ algorithm.load("grpo").name, algorithm.load("GRPO").name }, { "grpo", "grpo" })
-  T.raises("algorithm: unknown name 'grop'; the nearest is grpo", function() algorithm.load "grop" end)
+  T.raises("algorithm: unknown name 'grop'; the nearest is grpo",
+    function() algorithm.load "grop" end)
 end)
 
 T.test("algorithm: a table takes what it does not say from its base", function()
   local function mine() return 1 end
-  local a = algorithm.load { loss = mine, defaults = { clip_low = 0.5, tau = 1 }, needs = { "greedy" } }
+  local a = algorithm.load { loss = mine, defaults = { clip_low = 0.5, tau = 1 },
+    needs = { "greedy" } }
   local base = algorithm.load "grpo"
   T.equal({ a.loss, a.advantage, a.defaults.clip_low, a.defaults.clip_high, a.defaults.tau },
     { mine, base.advantage, 0.5, base.defaults.clip_high, 1 })
@@ -196,16 +217,20 @@ end)
 
 T.test("recipe: files are looked for beside it, one folder above, in the house", function()
   files.make_folder(scratch .. "/a/b")
-  files.write(scratch .. "/a/above.lua", "return { loss = function() return 7 end, defaults = { tau = 3 } }")
+  files.write(scratch .. "/a/above.lua",
+    "return { loss = function() return 7 end, defaults = { tau = 3 } }")
   files.write(scratch .. "/a/b/r.lua", [[#!/usr/bin/env rllava
     return require("rllava").recipe { algorithm = "above.lua", loss = { tau = 4 } }]])
   local cfg = recipe.load(scratch .. "/a/b/r.lua", { "rollout.n=2" })
-  T.equal({ cfg.algorithm.name, cfg.algorithm.loss(), cfg.loss.tau, cfg.rollout.n }, { "above.lua", 7, 4, 2 })
-  T.equal({ cfg.recipe.name, cfg.recipe.folder, cfg.recipe.set["loss.tau"] }, { "r", scratch .. "/a/b", "recipe" })
+  T.equal({ cfg.algorithm.name, cfg.algorithm.loss(), cfg.loss.tau, cfg.rollout.n },
+    { "above.lua", 7, 4, 2 })
+  T.equal({ cfg.recipe.name, cfg.recipe.folder, cfg.recipe.set["loss.tau"] },
+    { "r", scratch .. "/a/b", "recipe" })
   local text, place = recipe.read("above.lua", scratch .. "/a/b")
   assert(text:find "tau" and place:find "a/b/../above.lua$", place)
   T.equal(recipe.find("lua/rllava/init.lua", "/"):match "init.lua$", "init.lua")
-  T.raises("nowhere.lua: expected beside the recipe", function() recipe.read("nowhere.lua", scratch) end)
+  T.raises("nowhere.lua: expected beside the recipe",
+    function() recipe.read("nowhere.lua", scratch) end)
 end)
 
 T.test("recipe: broken files are named", function()
@@ -217,7 +242,8 @@ T.test("recipe: broken files are named", function()
   end)
   T.raises("syntax.lua:1:", function() recipe.load(scratch .. "/syntax.lua") end)
   T.raises("key.lua: loss.zeta: unknown key", function() recipe.load(scratch .. "/key.lua") end)
-  T.raises("absent.lua: expected a Lua file, found nothing", function() recipe.load(scratch .. "/absent.lua") end)
+  T.raises("absent.lua: expected a Lua file, found nothing",
+    function() recipe.load(scratch .. "/absent.lua") end)
   T.raises("trainer.logger: expected console, tensorboard or none, got wandb", function()
     files.write(scratch .. "/ok.lua", "return require('rllava').recipe {}")
     recipe.load(scratch .. "/ok.lua", { "trainer.logger=wandb" })

@@ -19,7 +19,8 @@ os.remove(scratch)
 files.make_folder(scratch)
 
 local function config(name, more)
-  local cfg = keys.resolve({ trainer = { outputs_dir = scratch .. "/" .. name, logger = { "none" } } }, more)
+  local cfg = keys.resolve({ trainer = { outputs_dir = scratch .. "/" .. name,
+    logger = { "none" } } }, more)
   cfg.recipe = { name = name, set = {} }
   return cfg
 end
@@ -59,7 +60,8 @@ local function bits(p, o)
     check(C.rl_param_get(w.tensor, buffer))
     out[#out + 1] = ffi.string(buffer, 4 * n)
     for which = 0, 1 do
-      out[#out + 1] = ffi.string(C.rl_adamw_moment(o, i - 1, which), 4 * C.rl_adamw_floats(o, i - 1))
+      out[#out + 1] = ffi.string(C.rl_adamw_moment(o, i - 1, which),
+        4 * C.rl_adamw_floats(o, i - 1))
     end
   end
   return files.hash_text(table.concat(out))
@@ -68,7 +70,8 @@ end
 T.test("a checkpoint brings weights, moments, counters and state back to the bit", function()
   for _, dtype in ipairs { "f32", "bf16" } do
     local p, o, step = moved(1, 3)
-    local state = { step = 3, kl_coef = 0.1 + 0.2, list = { 1, 2 }, nested = { name = "x", flag = false } }
+    local state = { step = 3, kl_coef = 0.1 + 0.2, list = { 1, 2 },
+      nested = { name = "x", flag = false } }
     local folder = scratch .. "/exact-" .. dtype
     checkpoint.save(folder, p, o, state, { step = 3, dtype = dtype })
     local q, u, step2 = moved(2, 1)
@@ -85,7 +88,7 @@ T.test("a checkpoint brings weights, moments, counters and state back to the bit
   end
 end)
 
-T.test("a checkpoint is a plain folder: names, dtypes, files beside the weights as they were loaded", function()
+T.test("a checkpoint is a plain folder: names, dtypes, other files as they were loaded", function()
   for _, name in ipairs(T.list "tests/golden/models") do
     local from, to = "tests/golden/models/" .. name, scratch .. "/plain-" .. name
     local p = policy.load(from)
@@ -101,12 +104,15 @@ T.test("a checkpoint is a plain folder: names, dtypes, files beside the weights 
       a:read_f32(tensor, u, x.count)
       b:read_f32(tensor, v, x.count)
       local worst = 0
-      for i = 0, x.count - 1 do worst = math.max(worst, math.abs(u[i] - v[i]) / (math.abs(u[i]) + 1e-6)) end
+      for i = 0, x.count - 1 do
+        worst = math.max(worst, math.abs(u[i] - v[i]) / (math.abs(u[i]) + 1e-6))
+      end
       assert(worst <= (x.dtype == "F16" and 2 ^ -8 or 0), tensor)
     end
     T.equal(b.config.text_config, a.config.text_config)
     if files.kind(from .. "/preprocessor_config.json") then
-      T.equal(files.read(to .. "/preprocessor_config.json"), files.read(from .. "/preprocessor_config.json"))
+      T.equal(files.read(to .. "/preprocessor_config.json"),
+        files.read(from .. "/preprocessor_config.json"))
     end
     a:close()
     b:close()
@@ -121,16 +127,19 @@ T.test("a checkpoint that is not whole is told from one that is", function()
   T.equal({ checkpoint.verify(folder) }, { true, 1 })
   local text = files.read(folder .. "/model.safetensors")
   files.write(folder .. "/model.safetensors", text:sub(1, -2))
-  T.equal(select(2, checkpoint.verify(folder)), ("model.safetensors has %d bytes instead of %d"):format(#text - 1, #text))
+  T.equal(select(2, checkpoint.verify(folder)),
+    ("model.safetensors has %d bytes instead of %d"):format(#text - 1, #text))
   files.write(folder .. "/model.safetensors", text:sub(1, -2) .. "\255")
   T.equal(select(2, checkpoint.verify(folder)), "model.safetensors is damaged")
-  T.raises("not a whole checkpoint: model.safetensors is damaged", function() checkpoint.restore(folder, p, o) end)
+  T.raises("not a whole checkpoint: model.safetensors is damaged",
+    function() checkpoint.restore(folder, p, o) end)
   fresh()
   files.remove(folder .. "/state.zst")
   T.equal(select(2, checkpoint.verify(folder)), "state.zst is absent")
   T.equal(select(2, checkpoint.verify(scratch)), "no checkpoint.json")
   checkpoint.save(folder, p, o, {}, { step = 1, model_only = true })
-  T.raises("expected a state.zst, found a model alone", function() checkpoint.restore(folder, p, o) end)
+  T.raises("expected a state.zst, found a model alone",
+    function() checkpoint.restore(folder, p, o) end)
 end)
 
 T.test("a checkpoint of another model, or a state that JSON would bend, is refused", function()
@@ -139,10 +148,15 @@ T.test("a checkpoint of another model, or a state that JSON would bend, is refus
   local q = tiny.text("qwen2", { hidden_size = 64, vocab_size = 40 })
   local list, n = q:tensors()
   local u = ffi.gc(check(C.rl_adamw_new(list, n, 0.9, 0.99, 1e-8)), C.rl_adamw_free)
-  T.raises("parameters as in the model, found", function() checkpoint.restore(scratch .. "/other", q, u) end)
-  for _, case in ipairs { { 0 / 0, "state.a: expected a finite number" }, { math.huge, "a finite number, got inf" },
+  T.raises("parameters as in the model, found", function()
+    checkpoint.restore(scratch .. "/other", q, u)
+  end)
+  for _, case in ipairs { { 0 / 0, "state.a: expected a finite number" },
+    { math.huge, "a finite number, got inf" },
     { print, "state.a: expected numbers, texts and tables, got a function" } } do
-    T.raises(case[2], function() checkpoint.save(scratch .. "/x", p, o, { a = case[1] }, { step = 1 }) end)
+    T.raises(case[2], function()
+      checkpoint.save(scratch .. "/x", p, o, { a = case[1] }, { step = 1 })
+    end)
   end
   T.raises("expected a list or a table of names", function()
     checkpoint.save(scratch .. "/x", p, o, { a = { [3] = 1 } }, { step = 1 })
@@ -164,12 +178,13 @@ T.test("a full disk gives a clear error and keeps the checkpoint that was there"
   local p, o = moved(1, 1)
   checkpoint.save(scratch .. "/full", p, o, { step = 1 }, { step = 1 })
   local text = elsewhere("trap '' XFSZ; ulimit -f 8;", ([[
-    local tiny, checkpoint, rl, ffi = require "tiny", require "rllava.checkpoint", require "rllava.ffi", require "ffi"
-    local p = tiny.text("qwen2", { hidden_size = 32, intermediate_size = 24, num_hidden_layers = 1, vocab_size = 40 })
+    local tiny, checkpoint = require "tiny", require "rllava.checkpoint"
+    local p = tiny.text("qwen2", { hidden_size = 32, num_hidden_layers = 1, vocab_size = 40 })
     print(pcall(checkpoint.save, %q, p, nil, {}, { step = 2, model_only = true }))
   ]]):format(scratch .. "/full"))
-  assert(text:find("not written: ", 1, true) and text:find "File too large" and text:find "earlier ones are as they were",
-    text)
+  for _, part in ipairs { "not written: ", "File too large", "earlier ones are as they were" } do
+    assert(text:find(part, 1, true), text)
+  end
   T.equal({ checkpoint.verify(scratch .. "/full") }, { true, 1 })
   T.equal(files.kind(scratch .. "/full.tmp"), nil)
 end)
@@ -179,20 +194,25 @@ T.test("a kill at any moment loses no finished checkpoint", function()
   for _, pause in ipairs { 0.05, 0.11, 0.2, 0.35 } do
     elsewhere(("timeout -s KILL %g"):format(pause), ([[
       local tiny, keys, Run = require "tiny", require "rllava.keys", require "rllava.run"
-      local cfg = keys.resolve { trainer = { outputs_dir = %q, logger = { "none" }, save_model_only = true } }
-      local p = tiny.text("qwen2", { hidden_size = 32, intermediate_size = 24, num_hidden_layers = 1, vocab_size = 40 })
+      local cfg = keys.resolve { trainer = {
+        outputs_dir = %q, logger = { "none" }, save_model_only = true } }
+      local p = tiny.text("qwen2", { hidden_size = 32, num_hidden_layers = 1, vocab_size = 40 })
       local run = Run.open(cfg)
       local first = #run:checkpoints()
       for step = first + 1, first + 1000 do run:metrics(step, { x = step }) run:save(step, p) end
     ]]):format(place))
     local run = Run.open(config "killed")
-    for _, c in ipairs(run:checkpoints()) do T.equal({ checkpoint.verify(c.path) }, { true, c.step }) end
+    for _, c in ipairs(run:checkpoints()) do
+      T.equal({ checkpoint.verify(c.path) }, { true, c.step })
+    end
     run:close()
-    for _, name in ipairs(files.list(place .. "/checkpoints")) do assert(not name:find "tmp", name) end
+    for _, name in ipairs(files.list(place .. "/checkpoints")) do
+      assert(not name:find "tmp", name)
+    end
   end
 end)
 
-T.test("resume takes the newest whole checkpoint, says what it skips, and drops records beyond it", function()
+T.test("resume takes the newest whole checkpoint and drops the records beyond it", function()
   local p, o, step = moved(1, 1)
   local run = Run.open(config "resume")
   for k = 1, 5 do
@@ -216,15 +236,17 @@ T.test("resume takes the newest whole checkpoint, says what it skips, and drops 
   assert(lines:find("global_step_4 is left out: state.zst has 1 bytes instead of", 1, true), lines)
   assert(lines:find("other values than before: optim.lr 1e-06 -> 0.5", 1, true), lines)
   local kept = {}
-  for _, r in ipairs(records.read(scratch .. "/resume/metrics.jsonl")) do kept[#kept + 1] = r.step end
+  for i, r in ipairs(records.read(scratch .. "/resume/metrics.jsonl")) do kept[i] = r.step end
   T.equal(kept, { 1, 1, 2, 2, 3, 3 })
   T.equal(#records.read(scratch .. "/resume/rollouts.jsonl"), 3)
   T.equal({ again.best.step, again.since_best }, { 2, 1 })
   again:close()
-  T.raises("holds a run already", function() Run.open(config("resume", { "trainer.resume=false" })) end)
+  T.raises("holds a run already", function()
+    Run.open(config("resume", { "trainer.resume=false" }))
+  end)
 end)
 
-T.test("a run without a whole checkpoint starts over and keeps its earlier records aside", function()
+T.test("a run without a whole checkpoint starts over, its records kept aside", function()
   local run = Run.open(config "over")
   run:metrics(1, { x = 1 }, "train")
   run:close()
@@ -239,7 +261,8 @@ end)
 T.test("trainer.save_limit keeps the newest, and the best beside them", function()
   local p = moved(1, 0)
   for _, case in ipairs { { "true", { 2, 5, 6 } }, { "false", { 5, 6 } } } do
-    local run = Run.open(config("limit-" .. case[1], { "trainer.save_limit=2", "trainer.save_model_only=true",
+    local run = Run.open(config("limit-" .. case[1],
+      { "trainer.save_limit=2", "trainer.save_model_only=true",
       "trainer.save_best=" .. case[1] }))
     for k = 1, 6 do
       run:metrics(k, { reward_score = k == 2 and 0.9 or 0.1 * k }, "val")
@@ -265,8 +288,10 @@ T.test("the folder holds what was asked and what came out", function()
   local run = Run.open(config("folder", { "trainer.logger=tensorboard" }), { last = 2 })
   local ids = ffi.new("int[3]", { 5, 6, 7 })
   local response = { ids = ids, n = 3, text = "<think>", sample = 0, version = 4, finish = "stop",
-    tokens = { advantage = { 0.5, 0.5, 0.5 } }, result = { overall = 1, parts = { accuracy = 1 }, remark = "fine" } }
-  local batch = { groups = { { row = { answer = "7", source = "a.json:3" }, prompt = { text = "Q?" },
+    tokens = { advantage = { 0.5, 0.5, 0.5 } }, result = { overall = 1, parts = { accuracy = 1 },
+      remark = "fine" } }
+  local batch = { groups = { { row = { answer = "7", source = "a.json:3" },
+    prompt = { text = "Q?" },
     responses = { response } } } }
   run:validated(0, { ["val/reward_score"] = 0.25, ["val/accuracy_reward"] = 0 / 0 }, batch)
   run:trained(1, { ["actor/pg_loss"] = 0.1, ["timing_s/step"] = 2 }, batch)
@@ -279,7 +304,8 @@ T.test("the folder holds what was asked and what came out", function()
   local val, train = unpack(records.read(folder .. "rollouts.jsonl"))
   T.equal({ val.kind, train.kind, train.prompt, train.text, train.answer, train.index },
     { "val", "train", "Q?", "<think>", "7", "a.json:3" })
-  T.equal({ train.overall, train.parts.accuracy, train.remark, train.advantage, train.version, train.finish },
+  T.equal({ train.overall, train.parts.accuracy, train.remark, train.advantage, train.version,
+    train.finish },
     { 1, 1, "fine", 0.5, 4, "stop" })
   T.equal({ unpack(train.tokens) }, { 5, 6, 7 })
   T.equal(#T.list(folder .. "tensorboard"), 1)
@@ -294,7 +320,9 @@ T.test("an event file frames each record with its length and masked CRCs", funct
   e:close()
   local text = files.read(e.path)
   local at, records_seen = 1, 0
-  local function u32(i) return ffi.cast("const uint32_t *", ffi.cast("const char *", text) + i - 1)[0] end
+  local function u32(i)
+    return ffi.cast("const uint32_t *", ffi.cast("const char *", text) + i - 1)[0]
+  end
   local function masked(s)
     local c = C.rl_crc32c(s, #s)
     local rotated = math.floor(c / 2 ^ 15) + (c % 2 ^ 15) * 2 ^ 17
@@ -311,26 +339,32 @@ T.test("an event file frames each record with its length and masked CRCs", funct
 end)
 
 T.test("rllava show prints the responses of a step", function()
-  local text = elsewhere("", ('require("rllava.commands").show(%q, "1")'):format(scratch .. "/folder"))
-  assert(text:find("prompt    Q?", 1, true) and text:find("score     1  (accuracy 1)  fine", 1, true), text)
+  local text = elsewhere("",
+    ('require("rllava.commands").show(%q, "1")'):format(scratch .. "/folder"))
+  assert(text:find("prompt    Q?", 1, true), text)
+  assert(text:find("score     1  (accuracy 1)  fine", 1, true), text)
   assert(text:find("1 of 1", 1, true), text)
-  T.raises("no responses of step 9", function() require("rllava.show").run(scratch .. "/folder", "9") end)
+  T.raises("no responses of step 9", function()
+    require("rllava.show").run(scratch .. "/folder", "9")
+  end)
   T.raises("expected a run's folder", function() require("rllava.show").run(scratch, "9") end)
 end)
 
 T.test("warnings: in words, when they hold for long enough", function()
   local cfg, w, said = config "warn", warnings.new(), {}
   for k = 1, 12 do
-    for _, text in ipairs(w:step({ ["group/no_spread"] = 0.75, ["reward/a"] = 0.5, ["reward/a/std"] = 0.5,
-      ["reward/b"] = 0.5, ["reward/b/std"] = 0.5, ["reward/format"] = 0 }, cfg)) do said[#said + 1] = k .. " " .. text end
+    local found = w:step({ ["group/no_spread"] = 0.75, ["reward/format"] = 0, ["reward/a"] = 0.5,
+      ["reward/a/std"] = 0.5, ["reward/b"] = 0.5, ["reward/b/std"] = 0.5 }, cfg)
+    for _, text in ipairs(found) do said[#said + 1] = k .. " " .. text end
   end
   T.equal(#said, 2)
   assert(said[1]:find("^10 75%% of the prompts .* their parts vary %(a, b%) but cancel"), said[1])
   assert(said[2]:find("^10 the reward's part 'format' was 0"), said[2])
   local cut = w:step({ ["response_length/clip_ratio"] = 0.4, ["response_length/p95"] = 300 }, cfg)
-  assert(cut[1]:find("40%% of the responses were cut off at rollout.max_new_tokens = 512 .* try 1024"), cut[1])
+  assert(cut[1]:find "40%% of the responses were cut off at .* = 512 .* try 1024", cut[1])
   T.equal(#w:step({ ["response_length/clip_ratio"] = 0.4 }, cfg), 0)
-  T.equal(w:step({ ["actor/pg_loss"] = 0 / 0 }, cfg)[1]:match "^actor/pg_loss is %-?nan", "actor/pg_loss is " ..
+  T.equal(w:step({ ["actor/pg_loss"] = 0 / 0 }, cfg)[1]:match "^actor/pg_loss is %-?nan",
+    "actor/pg_loss is " ..
     tostring(0 / 0))
 end)
 

@@ -1,4 +1,4 @@
---- Algorithms by name, by file, or as a table in a recipe: { name, defaults, needs, advantage, loss }.
+--- Algorithms by name, by file, or as a recipe's table: { name, defaults, needs, advantage, loss }.
 local embedded = require "rllava.embedded"
 local rl = require "rllava.ffi"
 local nearest = require "rllava.nearest"
@@ -6,7 +6,8 @@ local nearest = require "rllava.nearest"
 local algorithm = {}
 
 -- Names of RLLaVA and of the papers -> files.
-local other = { reinforce_plus_plus = "reinforce_pp", reinforce_plus_plus_baseline = "reinforce_pp_baseline",
+local other = { reinforce_plus_plus = "reinforce_pp",
+  reinforce_plus_plus_baseline = "reinforce_pp_baseline",
   gae = "ppo", geo_mean = "gmpo", drgrpo = "dr_grpo", grpo_passk = "passk" }
 
 --- The algorithms of the house, in order.
@@ -36,7 +37,8 @@ local function by_name(name)
   for _, known in ipairs(algorithm.names()) do
     if known == file then return require("rllava.algo." .. file), file end
   end
-  rl.raise("algorithm: unknown name '%s'; the nearest is %s", name, (nearest(file, algorithm.names())))
+  rl.raise("algorithm: unknown name '%s'; the nearest is %s", name,
+    (nearest(file, algorithm.names())))
 end
 
 local function named(spec, folder)
@@ -64,18 +66,22 @@ local function add_needs(into, from)
   for _, n in ipairs(from or {}) do if not seen[n] then into[#into + 1] = n end end
 end
 
---- { base, advantage, loss, defaults, needs }: base "grpo" where not given; advantage and loss are functions or
---- names of algorithms that have them.  Defaults: of the base, then of what was named, then the table's own.
+--- { base, advantage, loss, defaults, needs }: base "grpo" where not given; advantage and loss are
+--- functions or names of algorithms that have them.  Defaults: of the base, then of what was named,
+--- then the table's own.
 local function composed(spec, folder)
-  local known = { base = true, advantage = true, loss = true, defaults = true, needs = true, name = true }
+  local known = { base = true, advantage = true, loss = true, defaults = true, needs = true,
+    name = true }
   for k in pairs(spec) do
     if not known[k] then
-      rl.raise("algorithm.%s: unknown key; an algorithm's table has base, advantage, loss, defaults, needs", tostring(k))
+      rl.raise("algorithm.%s: unknown key; an algorithm's table has base, advantage, loss, "
+        .. "defaults, needs", tostring(k))
     end
   end
   local base = whole(spec.base or "grpo", folder)
   local out = merge({}, base)
-  out.defaults, out.needs, out.name = merge({}, base.defaults), {}, spec.name or spec.base or "custom"
+  out.defaults, out.needs = merge({}, base.defaults), {}
+  out.name = spec.name or spec.base or "custom"
   add_needs(out.needs, base.needs)
   for _, field in ipairs { "advantage", "loss" } do
     local given = spec[field]
@@ -93,7 +99,8 @@ local function composed(spec, folder)
   return checked(out, out.name)
 end
 
---- spec: "gspo", "my_algorithm.lua" (looked for as a recipe's paths are) or a table -> the algorithm.
+--- spec: "gspo", "my_algorithm.lua" (looked for as a recipe's paths are) or a table -> the
+--- algorithm.
 function algorithm.load(spec, folder)
   if type(spec) == "string" then return whole(spec, folder) end
   return composed(spec, folder)

@@ -1,8 +1,8 @@
---- Checkpoints: a Hugging Face folder, the state to go on from, and a list of both with their hashes.  Written
---- aside, brought to the disk, renamed: a folder that is there is whole.
+--- Checkpoints: a Hugging Face folder, the state to go on from, and a list of both with their
+--- hashes.  Written aside, brought to the disk, renamed: a folder that is there is whole.
 ---
----   state.zst        one zstd frame: a line of JSON (its length before it), then f32 numbers: the moments m
----                    and v of each parameter, then the parameters where the model's files are not f32
+---   state.zst        one zstd frame: JSON (its length before it), then f32 numbers: the moments
+---                    of each parameter, then the parameters where the model's files are not f32
 ---   checkpoint.json  { format, step, files = [{ name, bytes, hash }] }, written last
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
@@ -31,7 +31,8 @@ local function check_state(v, path)
     for k, e in pairs(v) do
       local whole = type(k) == "number" and k >= 1 and k <= n and k == math.floor(k)
       if not whole and (type(k) ~= "string" or n > 0) then
-        rl.raise("checkpoint: %s: expected a list or a table of names, got the key %s", path, tostring(k))
+        rl.raise("checkpoint: %s: expected a list or a table of names, got the key %s", path,
+          tostring(k))
       end
       check_state(e, path .. "." .. tostring(k))
     end
@@ -63,7 +64,8 @@ local function head_of(policy, optimizer, state, masters)
     moments[i] = json.array { name, optimizer and C.rl_adamw_floats(optimizer, i - 1) or 0 }
   end
   return json.encode(json.object { { "format", FORMAT }, { "state", state or {} },
-    { "updates", optimizer and C.rl_adamw_count(optimizer) or 0 }, { "masters", masters }, { "moments", moments } })
+    { "updates", optimizer and C.rl_adamw_count(optimizer) or 0 }, { "masters", masters },
+    { "moments", moments } })
 end
 
 local function write_state(path, policy, optimizer, state, masters)
@@ -93,14 +95,15 @@ local function write_list(folder, step)
   local list = json.array {}
   for _, name in ipairs(files.list(folder)) do
     local path = files.join(folder, name)
-    list[#list + 1] = json.object { { "name", name }, { "bytes", files.size(path) }, { "hash", files.hash(path) } }
+    list[#list + 1] = json.object { { "name", name }, { "bytes", files.size(path) },
+      { "hash", files.hash(path) } }
   end
   files.write(files.join(folder, "checkpoint.json"),
     json.encode(json.object { { "format", FORMAT }, { "step", step }, { "files", list } }))
 end
 
---- Writes folder.  options: { step, dtype = "f32" | "bf16" | nil, model_only, shard }.  Where it cannot be
---- written whole, nothing appears and what was there stays.
+--- Writes folder.  options: { step, dtype = "f32" | "bf16" | nil, model_only, shard }.  Where it
+--- cannot be written whole, nothing appears and what was there stays.
 function checkpoint.save(folder, policy, optimizer, state, options)
   check_state(state or {}, "state")
   local aside = folder .. ".tmp"
@@ -117,7 +120,8 @@ function checkpoint.save(folder, policy, optimizer, state, options)
   end)
   if not ok then
     pcall(files.remove, aside)
-    error(("checkpoint %s: not written: %s; earlier ones are as they were"):format(folder, tostring(why)), 0)
+    error(("checkpoint %s: not written: %s; earlier ones are as they were"):format(folder,
+      tostring(why)), 0)
   end
 end
 
@@ -127,12 +131,16 @@ function checkpoint.verify(folder)
   if files.kind(path) ~= "file" then return nil, "no checkpoint.json" end
   local ok, list = pcall(function() return json.decode(files.read(path), path) end)
   if not ok then return nil, list end
-  if list.format ~= FORMAT or type(list.files) ~= "table" then return nil, "checkpoint.json of another format" end
+  if list.format ~= FORMAT or type(list.files) ~= "table" then
+    return nil, "checkpoint.json of another format"
+  end
   for _, f in ipairs(list.files) do
     local at = files.join(folder, tostring(f.name))
     local size = files.size(at)
     if not size then return nil, f.name .. " is absent" end
-    if size ~= f.bytes then return nil, ("%s has %d bytes instead of %d"):format(f.name, size, f.bytes) end
+    if size ~= f.bytes then
+      return nil, ("%s has %d bytes instead of %d"):format(f.name, size, f.bytes)
+    end
     if files.hash(at) ~= f.hash then return nil, f.name .. " is damaged" end
   end
   return true, list.step
@@ -141,23 +149,29 @@ end
 local function read_head(input, path)
   local length = ffi.new "double[1]"
   check(C.rl_input_read(input, length, 8))
-  if not (length[0] >= 2 and length[0] < 2 ^ 30) then rl.raise("%s: damaged: its head has %g bytes", path, length[0]) end
+  if not (length[0] >= 2 and length[0] < 2 ^ 30) then
+    rl.raise("%s: damaged: its head has %g bytes", path, length[0])
+  end
   local text = ffi.new("char[?]", length[0])
   check(C.rl_input_read(input, text, length[0]))
   local head = json.decode(ffi.string(text, length[0]), path)
-  if head.format ~= FORMAT then rl.raise("%s: expected format %d, found %s", path, FORMAT, tostring(head.format)) end
+  if head.format ~= FORMAT then
+    rl.raise("%s: expected format %d, found %s", path, FORMAT, tostring(head.format))
+  end
   return head
 end
 
 local function expect_moments(head, policy, optimizer, path)
   if #head.moments ~= #policy.model.names then
-    rl.raise("%s: expected %d parameters as in the model, found %d", path, #policy.model.names, #head.moments)
+    rl.raise("%s: expected %d parameters as in the model, found %d", path, #policy.model.names,
+      #head.moments)
   end
   for i, name in ipairs(policy.model.names) do
     local found, n = head.moments[i][1], head.moments[i][2]
     local want = C.rl_adamw_floats(optimizer, i - 1)
     if found ~= name or n ~= want then
-      rl.raise("%s: parameter %d: expected %s with %d numbers, found %s with %d", path, i, name, want, found, n)
+      rl.raise("%s: parameter %d: expected %s with %d numbers, found %s with %d", path, i, name,
+        want, found, n)
     end
   end
 end
@@ -179,14 +193,15 @@ local function read_state(path, folder, policy, optimizer)
   return head.state
 end
 
---- Brings policy and optimizer to where the checkpoint was written -> its state.  Refuses damaged ones, those
---- of another model, and those without a state.
+--- Brings policy and optimizer to where the checkpoint was written -> its state.  Refuses damaged
+--- ones, those of another model, and those without a state.
 function checkpoint.restore(folder, policy, optimizer)
   local whole, why = checkpoint.verify(folder)
   if not whole then rl.raise("%s: not a whole checkpoint: %s", folder, why) end
   local path = files.join(folder, "state.zst")
   if not files.kind(path) then
-    rl.raise("%s: expected a state.zst, found a model alone; start from it with model=%s", folder, folder)
+    rl.raise("%s: expected a state.zst, found a model alone; start from it with model=%s", folder,
+      folder)
   end
   return read_state(path, folder, policy, adamw(optimizer))
 end

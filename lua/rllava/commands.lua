@@ -22,7 +22,8 @@ function commands.show(folder, step, n, kind)
   return 0
 end
 
---- rllava try-reward RECIPE [--n N] [key=value ...]: some responses of the policy and what the reward makes of them.
+--- rllava try-reward RECIPE [--n N] [key=value ...]: some responses of the policy and what the
+--- reward makes of them.
 commands["try-reward"] = function(path, ...)
   if not path then error("try-reward: expected a recipe's file", 0) end
   local n, overrides, args = 8, {}, { ... }

@@ -6,7 +6,8 @@ local alias = {}
 -- RLLaVA's estimators and losses -> the algorithm here that has them.
 local estimators = { gae = "ppo", reinforce_plus_plus = "reinforce_pp",
   reinforce_plus_plus_baseline = "reinforce_pp_baseline" }
-local losses = { vanilla = "grpo", geo_mean = "gmpo", ["clip-cov"] = "clip_cov", ["kl-cov"] = "kl_cov",
+local losses = { vanilla = "grpo", geo_mean = "gmpo", ["clip-cov"] = "clip_cov",
+  ["kl-cov"] = "kl_cov",
   ["geo-mean"] = "gmpo" }
 
 --- "grpo" and "gspo" -> gspo, which has the same advantage; others as a table of the two.
@@ -15,7 +16,9 @@ local function algorithm(get)
   local a = estimator and (estimators[estimator] or estimator)
   local l = mode and (losses[mode] or mode)
   if not l or (l == "grpo" and a) then return { algorithm = a } end
-  if l == "sft" or a == l or ((a == nil or a == "grpo") and l ~= "gpg") then return { algorithm = l } end
+  if l == "sft" or a == l or ((a == nil or a == "grpo") and l ~= "gpg") then
+    return { algorithm = l }
+  end
   return { algorithm = { advantage = a, loss = l } }
 end
 
@@ -25,8 +28,8 @@ local function reward(get)
   local name, entry = given:match "([^/:]+)%.py:?([%w_]*)$"
   if not name then return { reward = given } end
   if entry ~= "" and entry ~= "main" and entry ~= "compute_score" then
-    rl.raise("reward.reward_function: %s: expected the function main, which rewards/%s.lua gives, got '%s'",
-      given, name, entry)
+    rl.raise("reward.reward_function: %s: expected the function main, which rewards/%s.lua gives, "
+      .. "got '%s'", given, name, entry)
   end
   return { reward = "rewards/" .. name .. ".lua" }
 end
@@ -34,7 +37,8 @@ end
 local function updates(get)
   local mini, prompts = get "actor.ppo_mini_batch_size", get "data.prompts_per_step"
   if prompts % mini ~= 0 then
-    rl.raise("actor.ppo_mini_batch_size: expected a divisor of data.prompts_per_step = %d, got %d", prompts, mini)
+    rl.raise("actor.ppo_mini_batch_size: expected a divisor of data.prompts_per_step = %d, got %d",
+      prompts, mini)
   end
   return { ["trainer.updates_per_step"] = prompts / mini }
 end
@@ -59,31 +63,35 @@ local function strategy(get)
   return {}
 end
 
---- name -> { kind, convert(get) -> path -> value }.  get(path): what was set, or the default.  A converter
---- runs once for all names that share it.
+--- name -> { kind, convert(get) -> path -> value }.  get(path): what was set, or the default.  A
+--- converter runs once for all names that share it.
 alias.convert = {
-  ["algorithm.adv_estimator"] = { "text", algorithm }, ["actor.policy_loss.loss_mode"] = { "text", algorithm },
-  ["reward.reward_function"] = { "text", reward }, ["actor.ppo_mini_batch_size"] = { "int>=1", updates },
+  ["algorithm.adv_estimator"] = { "text", algorithm },
+  ["actor.policy_loss.loss_mode"] = { "text", algorithm },
+  ["reward.reward_function"] = { "text", reward },
+  ["actor.ppo_mini_batch_size"] = { "int>=1", updates },
   ["actor.clip_ratio"] = { "number>=0", clip }, ["actor.model.torch_dtype"] = { "text", dtype },
   ["actor.optim.strategy"] = { "text", strategy },
 }
 
-local micro = "rows computed together are counted in tokens: trainer.micro_tokens, which changes no number"
+local micro = "rows computed together are counted in tokens: trainer.micro_tokens"
 local shards = "one process trains here; there is nothing to shard or offload"
-local engine = "the engine is part of this program and takes its memory from the same plan; leave it out"
-local critic = "no critic is trained here; algorithms without one: grpo, rloo, opo, remax, reinforce_pp"
+local engine = "the engine is part of this program and shares its weights; leave it out"
+local critic = "no critic is trained here; without one: grpo, rloo, opo, remax, reinforce_pp"
 local demo = "demonstrations inside a group are not offered; algorithm=sft trains on them alone"
 local turns = "responses of one turn are trained here; leave it out"
 local class = "rows come from data.train, their columns from data.prompt_key and its kin"
-local file_says = "the reward file itself says so: function(response, answer, row), or a table with score or batch"
+local file_says = "the reward file says so itself: a function, or a table with score or batch"
 
 --- { pattern, what to do instead }; the first that matches.
 alias.refuse = {
-  { "^data%.val_batch_size$", "validation covers data.val in one go; data.val_rows takes only the first rows" },
+  { "^data%.val_batch_size$",
+    "validation covers data.val in one go; data.val_rows takes only the first rows" },
   { "^data%.num_workers$", "rows are prepared in this process; leave it out" },
   { "^data%.filter_overlong_prompts_workers$", "rows are prepared in this process; leave it out" },
   { "^data%.dataset_", class },
-  { "^algorithm%.unify_strategy$", demo }, { "^algorithm%.switch_gate$", demo }, { "^algorithm%..*prefix", demo },
+  { "^algorithm%.unify_strategy$", demo }, { "^algorithm%.switch_gate$", demo },
+  { "^algorithm%..*prefix", demo },
   { "^algorithm%.success_reward_threshold$", demo }, { "^algorithm%.hint_", demo },
   { "^actor%.strategy$", shards }, { "^actor%.fsdp", shards }, { "^actor%.deepspeed", shards },
   { "micro_batch_size$", micro },
@@ -91,7 +99,8 @@ alias.refuse = {
   { "^actor%.loss_scale$", "means are of the whole mini-batch, however it is cut; leave it out" },
   { "^actor%.policy_loss%.cov_scope$", "statistics are of the whole mini-batch; leave it out" },
   { "^actor%.off_policy", demo }, { "^actor%.on_policy", demo }, { "^actor%.all_max_clip$", demo },
-  { "^actor%.srft_type$", demo }, { "^actor%.sft_loss_coef$", demo }, { "^actor%.clip_upper_bound$", demo },
+  { "^actor%.srft_type$", demo }, { "^actor%.sft_loss_coef$", demo },
+  { "^actor%.clip_upper_bound$", demo },
   { "^actor%.hpt_", demo },
   { "^actor%.model%.tokenizer_path$", "the tokenizer is that of the model's folder" },
   { "^actor%.model%.attn_implementation$", "there is one attention; leave it out" },
@@ -99,21 +108,26 @@ alias.refuse = {
   { "^actor%.model%.enable_activation_offload$", "trainer.recompute saves activations instead" },
   { "^actor%.model%.trust_remote_code$", "no code of a model is ever run; leave it out" },
   { "^actor%.model%.padding_free$", "nothing is padded here; leave it out" },
-  { "^actor%.model%.dynamic_batching$", "micro-batches are always cut by tokens: trainer.micro_tokens" },
+  { "^actor%.model%.dynamic_batching$",
+    "micro-batches are always cut by tokens: trainer.micro_tokens" },
   { "^actor%.model%.ulysses_size$", "one process trains here; leave it out" },
-  { "^actor%.model%.freeze_vision_tower$", "all parameters are trained, as RLLaVA does with either value" },
+  { "^actor%.model%.freeze_vision_tower$",
+    "all parameters are trained, as RLLaVA does with either value" },
   { "^actor%.model%.tie_word_embeddings$", "config.json of the model says it" },
   { "^actor%.model%..*lora", "adapters are not offered; all parameters are trained" },
   { "^actor%.model%.use_peft$", "adapters are not offered; all parameters are trained" },
-  { "^actor%.checkpoint", "a checkpoint holds model and state; trainer.save_model_only leaves the state out" },
+  { "^actor%.checkpoint",
+    "a checkpoint holds model and state; trainer.save_model_only leaves the state out" },
   { "^critic", critic }, { "^trainer%.critic_warmup$", critic },
-  { "^ref%.", "the reference is the policy as it was loaded; set loss.use_kl_loss or loss.use_kl_in_reward" },
+  { "^ref%.", "the reference is the policy as it was loaded, where loss.use_kl_loss or "
+    .. "loss.use_kl_in_reward asks for it" },
   { "^rollout%.name$", engine }, { "^rollout%.vllm", engine }, { "^rollout%.sglang", engine },
   { "^rollout%.tensor_parallel_size$", engine }, { "^rollout%.load_format$", engine },
   { "^rollout%.limit_images$", "any number of pictures; data.max_prompt_length bounds them" },
   { "^rollout%.ignore_eos$", "a response ends where the model ends it; leave it out" },
   { "^rollout%.disable_tqdm$", "trainer.logger decides what is printed" },
-  { "^rollout%.max_turns$", turns }, { "^rollout%.env_config_path$", turns }, { "^rollout%.discount$", turns },
+  { "^rollout%.max_turns$", turns }, { "^rollout%.env_config_path$", turns },
+  { "^rollout%.discount$", turns },
   { "^rollout%.tool_config_path$", turns }, { "^rollout%.partial_rollout$", turns },
   { "^rollout%.train_turns$", turns }, { "^rollout%.max_total_length$", turns },
   { "^reward%.reward_type$", file_says }, { "^reward%.num_cpus$", "reward_options.workers" },

@@ -1,24 +1,35 @@
 --- Every key of a recipe: path, kind, default, what it means, other names.  The only list.
 ---
---- A kind is one or more of int, number, bool, text, numbers, texts, list, table, function, with "|" between,
---- bounds behind ("int>=1", "number 0..1"); or a list of the texts allowed.  A default of nil: not set.
+--- A kind is one or more of int, number, bool, text, numbers, texts, list, table, function, with
+--- "|" between, bounds behind ("int>=1", "number 0..1"); or a list of the texts allowed.  A default
+--- of nil: not set.
 local keys = {}
 local function key(path, kind, default, doc, aliases)
-  keys[#keys + 1] = { path = path, kind = kind, default = default, doc = doc, aliases = aliases or {} }
+  keys[#keys + 1] = { path = path, kind = kind, default = default, doc = doc,
+    aliases = aliases or {} }
 end
 
-key("model", "text", nil, "a Hugging Face folder, a hub name, or an embedded model", { "actor.model.model_path" })
-key("init_seed", "int>=0", nil, "fresh weights from this seed, instead of those in the model's folder")
-key("algorithm", "text|table", "grpo", "a name, a file, or { base, defaults, advantage, loss, needs }")
-key("reward", "text|list|function", nil, "a file, a function, or a list of { file, weight, option = ... }")
+key("model", "text", nil, "a Hugging Face folder, a hub name, or an embedded model",
+  { "actor.model.model_path" })
+key("init_seed", "int>=0", nil,
+  "fresh weights from this seed, instead of those in the model's folder")
+key("algorithm", "text|table", "grpo",
+  "a name, a file, or { base, defaults, advantage, loss, needs }")
+key("reward", "text|list|function", nil,
+  "a file, a function, or a list of { file, weight, option = ... }")
 
-key("data.train", "text|texts", nil, "training rows: name or path, @split behind, several with commas", { "data.train_files" })
+key("data.train", "text|texts", nil,
+  "training rows: name or path, @split behind, several with commas", { "data.train_files" })
 key("data.val", "text|texts", nil, "validation rows, the same way", { "data.val_files" })
-key("data.val_apart", "texts", nil, "more validation sets; the names of their metrics end in their split")
+key("data.val_apart", "texts", nil,
+  "more validation sets; the names of their metrics end in their split")
 key("data.val_rows", "int", -1, "validate on the first so many rows only; -1: all")
-key("data.format_prompt", "text", nil, "a Jinja template of one variable, content; null: the prompt as it is")
-key("data.prompts_per_step", "int>=1", 16, "prompts of one training step", { "data.train_batch_size" })
-key("data.image_dir", "text", nil, "folder before relative paths of pictures", { "data.train_image_dir" })
+key("data.format_prompt", "text", nil,
+  "a Jinja template of one variable, content; null: the prompt as it is")
+key("data.prompts_per_step", "int>=1", 16, "prompts of one training step",
+  { "data.train_batch_size" })
+key("data.image_dir", "text", nil, "folder before relative paths of pictures",
+  { "data.train_image_dir" })
 key("data.val_image_dir", "text", nil, "the same for validation; null: data.image_dir")
 key("data.prompt_key", "text", "prompt", "column of the prompt: a text or a list of messages")
 key("data.answer_key", "text", "answer", "column of the true answer")
@@ -27,88 +38,123 @@ key("data.video_key", "text", "videos", "column of the videos; a row that has on
 key("data.max_prompt_length", "int>=1", 1024, "tokens of a prompt, its pictures included")
 key("data.filter_overlong", "bool", true, "leave longer prompts out, with a count; false: an error",
   { "data.filter_overlong_prompts" })
-key("data.min_pixels", "int>=1", nil, "smaller pictures are scaled up; null: as the model's processor says")
-key("data.max_pixels", "int>=1", nil, "larger pictures are scaled down; null: as the model's processor says")
+key("data.min_pixels", "int>=1", nil,
+  "smaller pictures are scaled up; null: as the model's processor says")
+key("data.max_pixels", "int>=1", nil,
+  "larger pictures are scaled down; null: as the model's processor says")
 key("data.shuffle", "bool", true, "train in random order")
 key("data.reshuffle", "bool", true, "another order in each epoch")
 key("data.seed", "int>=0", 1, "of the order of the rows")
-key("data.on_bad", { "stop", "skip" }, "stop", "a row that cannot be read: stop, or leave it out with a count")
-key("data.override_chat_template", "text", nil, "a chat template instead of the model's: text, .jinja or .json")
+key("data.on_bad", { "stop", "skip" }, "stop",
+  "a row that cannot be read: stop, or leave it out with a count")
+key("data.override_chat_template", "text", nil,
+  "a chat template instead of the model's: text, .jinja or .json")
 
-key("reward_options.args", "table", nil, "options for the rewards that know them", { "reward.reward_function_kwargs" })
-key("reward_options.skip_special_tokens", "bool", true, "rewards see the response without special tokens",
+key("reward_options.args", "table", nil, "options for the rewards that know them",
+  { "reward.reward_function_kwargs" })
+key("reward_options.skip_special_tokens", "bool", true,
+  "rewards see the response without special tokens",
   { "reward.skip_special_tokens" })
 key("reward_options.timeout", "number>0", 5, "seconds a call may take before its worker is killed")
 key("reward_options.memory", "number>0", 1024, "MiB a worker may use")
 key("reward_options.workers", "int>=0", 0, "worker processes; 0: one for each processor, at most 8")
-key("reward_options.max_failures", "number 0..1", 0.1, "the run stops when a larger share of a step's calls fails")
+key("reward_options.max_failures", "number 0..1", 0.1,
+  "the run stops when a larger share of a step's calls fails")
 key("reward_options.on_error", { "drop", "raise", "zero" }, "drop",
   "a failed call: leave the sample out of training, stop the run, or count it as 0")
 key("reward_options.compat", "bool", false, "rewards behave as RLLaVA's do, also where those err")
 
-key("loss.clip_low", "number>=0", 0.2, "ratio is held above 1 - clip_low", { "actor.clip_ratio_low" })
-key("loss.clip_high", "number>=0", 0.2, "ratio is held below 1 + clip_high", { "actor.clip_ratio_high" })
-key("loss.clip_c", "number>1", 3, "dual clip: bound of the loss where the advantage is negative", { "actor.clip_ratio_c" })
+key("loss.clip_low", "number>=0", 0.2, "ratio is held above 1 - clip_low",
+  { "actor.clip_ratio_low" })
+key("loss.clip_high", "number>=0", 0.2, "ratio is held below 1 + clip_high",
+  { "actor.clip_ratio_high" })
+key("loss.clip_c", "number>1", 3, "dual clip: bound of the loss where the advantage is negative",
+  { "actor.clip_ratio_c" })
 key("loss.remove_clip", "bool", false, "no clipping at all", { "actor.loss_remove_clip" })
-key("loss.agg_mode", { "token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm" },
+key("loss.agg_mode", { "token-mean", "seq-mean-token-sum", "seq-mean-token-mean",
+  "seq-mean-token-sum-norm" },
   "token-mean", "how tokens become one number", { "loss.loss_agg_mode", "actor.loss_agg_mode" })
-key("loss.norm_len", "int>=1", nil, "divisor of seq-mean-token-sum-norm; null: rollout.max_new_tokens",
+key("loss.norm_len", "int>=1", nil,
+  "divisor of seq-mean-token-sum-norm; null: rollout.max_new_tokens",
   { "actor.loss_norm_len" })
 key("loss.norm_by_std", "bool", true, "group advantages are divided by the group's std",
   { "algorithm.norm_adv_by_std_in_grpo" })
 key("loss.gamma", "number 0..1", 1, "discount", { "algorithm.gamma" })
 key("loss.lam", "number 0..1", 1, "lambda of generalised advantage estimation", { "algorithm.lam" })
-key("loss.gpg_alpha", { "nonzero_score", "valid_group" }, "nonzero_score", "what GPG's alpha counts",
+key("loss.gpg_alpha", { "nonzero_score", "valid_group" }, "nonzero_score",
+  "what GPG's alpha counts",
   { "algorithm.gpg_alpha" })
-key("loss.use_kl_loss", "bool", false, "KL to the reference policy in the loss", { "algorithm.use_kl_loss" })
+key("loss.use_kl_loss", "bool", false, "KL to the reference policy in the loss",
+  { "algorithm.use_kl_loss" })
 key("loss.kl_loss_coef", "number>=0", 0.01, "its coefficient", { "actor.kl_loss_coef" })
-key("loss.kl_loss_type", { "k1", "kl", "abs", "k2", "mse", "k3", "low_var_kl", "k1+", "kl+", "abs+", "k2+", "mse+",
+key("loss.kl_loss_type", { "k1", "kl", "abs", "k2", "mse", "k3", "low_var_kl", "k1+", "kl+",
+  "abs+", "k2+", "mse+",
   "k3+", "low_var_kl+" }, "low_var_kl", "its estimator", { "actor.kl_loss_type" })
-key("loss.use_kl_in_reward", "bool", false, "KL to the reference policy in the reward", { "algorithm.use_kl_in_reward" })
-key("loss.kl_penalty", { "k1", "kl", "abs", "k2", "mse", "k3", "low_var_kl" }, "kl", "its estimator",
+key("loss.use_kl_in_reward", "bool", false, "KL to the reference policy in the reward",
+  { "algorithm.use_kl_in_reward" })
+key("loss.kl_penalty", { "k1", "kl", "abs", "k2", "mse", "k3", "low_var_kl" }, "kl",
+  "its estimator",
   { "algorithm.kl_penalty" })
-key("loss.kl_ctrl.type", { "fixed", "adaptive" }, "fixed", "its controller", { "algorithm.kl_ctrl.type" })
-key("loss.kl_ctrl.kl_coef", "number>=0", 0.001, "its coefficient, or where it starts", { "algorithm.kl_ctrl.kl_coef" })
-key("loss.kl_ctrl.horizon", "number>0", 10000, "responses over which it adapts", { "algorithm.kl_ctrl.horizon" })
-key("loss.kl_ctrl.target_kl", "number>0", 0.1, "KL that it steers to", { "algorithm.kl_ctrl.target_kl" })
+key("loss.kl_ctrl.type", { "fixed", "adaptive" }, "fixed", "its controller",
+  { "algorithm.kl_ctrl.type" })
+key("loss.kl_ctrl.kl_coef", "number>=0", 0.001, "its coefficient, or where it starts",
+  { "algorithm.kl_ctrl.kl_coef" })
+key("loss.kl_ctrl.horizon", "number>0", 10000, "responses over which it adapts",
+  { "algorithm.kl_ctrl.horizon" })
+key("loss.kl_ctrl.target_kl", "number>0", 0.1, "KL that it steers to",
+  { "algorithm.kl_ctrl.target_kl" })
 key("loss.entropy_coeff", "number", 0, "entropy bonus", { "actor.entropy_coeff" })
-key("loss.clip_cov_ratio", "number 0..1", 2e-4, "Clip-Cov: share of tokens cut", { "actor.policy_loss.clip_cov_ratio" })
-key("loss.clip_cov_lb", "number", 1, "Clip-Cov: least covariance", { "actor.policy_loss.clip_cov_lb" })
-key("loss.clip_cov_ub", "number", 5, "Clip-Cov: largest covariance", { "actor.policy_loss.clip_cov_ub" })
-key("loss.kl_cov_ratio", "number 0..1", 2e-4, "KL-Cov: share of tokens held", { "actor.policy_loss.kl_cov_ratio" })
+key("loss.clip_cov_ratio", "number 0..1", 2e-4, "Clip-Cov: share of tokens cut",
+  { "actor.policy_loss.clip_cov_ratio" })
+key("loss.clip_cov_lb", "number", 1, "Clip-Cov: least covariance",
+  { "actor.policy_loss.clip_cov_lb" })
+key("loss.clip_cov_ub", "number", 5, "Clip-Cov: largest covariance",
+  { "actor.policy_loss.clip_cov_ub" })
+key("loss.kl_cov_ratio", "number 0..1", 2e-4, "KL-Cov: share of tokens held",
+  { "actor.policy_loss.kl_cov_ratio" })
 key("loss.ppo_kl_coef", "number>=0", 0.1, "KL-Cov: how firmly", { "actor.policy_loss.ppo_kl_coef" })
-key("loss.tis_imp_ratio_cap", "number", -1, "cap of the weight old policy / sampler on each token; -1: off",
+key("loss.tis_imp_ratio_cap", "number", -1,
+  "cap of the weight old policy / sampler on each token; -1: off",
   { "actor.tis_imp_ratio_cap" })
-key("loss.rollout_is", { "none", "token", "sequence" }, "none", "importance weights old policy / sampler",
+key("loss.rollout_is", { "none", "token", "sequence" }, "none",
+  "importance weights old policy / sampler",
   { "actor.rollout_is" })
-key("loss.rollout_is_threshold", "number>0", 2, "their upper bound", { "actor.rollout_is_threshold" })
+key("loss.rollout_is_threshold", "number>0", 2, "their upper bound",
+  { "actor.rollout_is_threshold" })
 key("loss.mask_truncated", "bool", false, "responses cut off at max_new_tokens are not trained on",
   { "actor.mask_truncated" })
-key("loss.online_filtering", "bool", false, "sample until enough groups have a mean score between the bounds",
+key("loss.online_filtering", "bool", false,
+  "sample until enough groups have a mean score between the bounds",
   { "algorithm.online_filtering" })
-key("loss.filter_key", "text", "overall", "the score that decides: overall, or a part of the reward",
+key("loss.filter_key", "text", "overall",
+  "the score that decides: overall, or a part of the reward",
   { "algorithm.filter_key" })
 key("loss.filter_low", "number", 0.01, "lower bound, not included", { "algorithm.filter_low" })
 key("loss.filter_high", "number", 0.99, "upper bound, not included", { "algorithm.filter_high" })
-key("loss.filter_rounds", "int", 20, "rounds of sampling before it is an error; 0 or below: no limit",
+key("loss.filter_rounds", "int", 20,
+  "rounds of sampling before it is an error; 0 or below: no limit",
   { "trainer.max_try_make_batch" })
-key("loss.overlong_buffer", "int>=0", 0, "soft overlong punishment over the last so many tokens; 0: off")
+key("loss.overlong_buffer", "int>=0", 0,
+  "soft overlong punishment over the last so many tokens; 0: off")
 key("loss.overlong_factor", "number>=0", 1, "its weight")
 
 key("rollout.n", "int>=1", 8, "responses to each prompt")
 key("rollout.temperature", "number>=0", 1, "divides the logits")
 key("rollout.top_p", "number 0..1", 1, "sample from the fewest tokens of that probability")
 key("rollout.top_k", "int>=-1", -1, "sample from so many tokens; -1 or 0: all")
-key("rollout.min_p", "number 0..1", 0, "leave out tokens below that share of the best one's probability")
+key("rollout.min_p", "number 0..1", 0,
+  "leave out tokens below that share of the best one's probability")
 key("rollout.max_new_tokens", "int>=1", 512, "tokens of a response", { "data.max_response_length" })
 key("rollout.at_once", "int>=1", 64, "responses decoded together, at most")
-key("rollout.val_sampled", "bool", false, "validate a second time, sampling as in training (metrics end in /sampled)")
+key("rollout.val_sampled", "bool", false,
+  "validate a second time, sampling as in training (metrics end in /sampled)")
 key("rollout.stop", "texts", nil, "texts that end a response")
 key("rollout.seed", "int>=0", nil, "of the sampling; null: trainer.seed")
 for _, k in ipairs {
   { "n", "int>=1", 1, "responses to each prompt in validation" },
   { "temperature", "number>=0", 0, "the same in validation; 0: always the likeliest token" },
-  { "top_p", "number 0..1", 1, "the same in validation" }, { "top_k", "int>=-1", -1, "the same in validation" },
+  { "top_p", "number 0..1", 1, "the same in validation" },
+  { "top_k", "int>=-1", -1, "the same in validation" },
   { "min_p", "number 0..1", 0, "the same in validation" },
   { "max_new_tokens", "int>=1", nil, "the same in validation; null: rollout.max_new_tokens" },
 } do
@@ -120,19 +166,25 @@ key("optim.betas", "numbers", { 0.9, 0.999 }, "of AdamW's moments", { "actor.opt
 key("optim.eps", "number>0", 1e-8, "of AdamW", { "actor.optim.eps" })
 key("optim.weight_decay", "number>=0", 0.01, "of AdamW", { "actor.optim.weight_decay" })
 key("optim.decay_matrices_only", "bool", false, "no weight decay on norms and biases")
-key("optim.max_grad_norm", "number>=0", 1, "gradients are scaled down to this norm; 0: off", { "actor.max_grad_norm" })
-key("optim.skip_grad_norm", "number", 80, "an update with a larger norm is left out; 0 or below: off",
+key("optim.max_grad_norm", "number>=0", 1, "gradients are scaled down to this norm; 0: off",
+  { "actor.max_grad_norm" })
+key("optim.skip_grad_norm", "number", 80,
+  "an update with a larger norm is left out; 0 or below: off",
   { "actor.skip_grad_norm" })
-key("optim.warmup_steps", "int>=0", nil, "steps over which the learning rate rises; null: warmup_ratio",
+key("optim.warmup_steps", "int>=0", nil,
+  "steps over which the learning rate rises; null: warmup_ratio",
   { "actor.optim.lr_warmup_steps" })
-key("optim.warmup_ratio", "number 0..1", 0, "the same as a share of all steps", { "actor.optim.lr_warmup_ratio" })
+key("optim.warmup_ratio", "number 0..1", 0, "the same as a share of all steps",
+  { "actor.optim.lr_warmup_ratio" })
 key("optim.schedule", { "constant", "cosine", "linear", "wsd" }, "constant",
   "of the learning rate after warm-up; wsd: constant, then linear over the last optim.decay_ratio",
   { "actor.optim.lr_scheduler_type", "actor.optim.warmup_style" })
-key("optim.min_lr_ratio", "number 0..1", 0, "share of the learning rate that cosine, linear and wsd end at",
+key("optim.min_lr_ratio", "number 0..1", 0,
+  "share of the learning rate that cosine, linear and wsd end at",
   { "actor.optim.min_lr_ratio" })
 key("optim.decay_ratio", "number 0..1", 0.2, "wsd: share of all steps over which it falls")
-key("optim.num_cycles", "number>0", 0.5, "cosine waves of the schedule", { "actor.optim.num_cycles" })
+key("optim.num_cycles", "number>0", 0.5, "cosine waves of the schedule",
+  { "actor.optim.num_cycles" })
 
 key("trainer.max_steps", "int>=0", nil, "training steps; null: total_epochs")
 key("trainer.total_epochs", "number>0", 1, "times through the training rows")
@@ -141,25 +193,32 @@ key("trainer.ppo_epochs", "int>=1", 1, "times through each step's samples", { "a
 key("trainer.val_freq", "int", -1, "validate each so many steps, and after the last; -1: only then")
 key("trainer.val_before_train", "bool", true, "validate before the first step too")
 key("trainer.val_only", "bool", false, "validate and stop")
-key("trainer.save_freq", "int", -1, "checkpoint each so many steps, and after the last; -1: only then")
+key("trainer.save_freq", "int", -1,
+  "checkpoint each so many steps, and after the last; -1: only then")
 key("trainer.save_limit", "int", -1, "checkpoints kept, the newest; -1: all")
 key("trainer.save_best", "bool", true, "the best one by val/reward_score is kept beside them")
 key("trainer.save_model_only", "bool", false, "checkpoints without the state to go on from")
 key("trainer.save_dtype", { "f32", "bf16" }, nil, "of saved weights; null: as they were loaded")
 key("trainer.outputs_dir", "text", nil, "the run's folder; null: outputs/<project>/<name>-<time>")
-key("trainer.project_name", "text", nil, "a folder between outputs and the run's, where outputs_dir is not set")
+key("trainer.project_name", "text", nil,
+  "a folder between outputs and the run's, where outputs_dir is not set")
 key("trainer.experiment_name", "text", nil, "the run's name; null: the recipe's")
-key("trainer.logger", "texts", { "console", "tensorboard" }, "console, tensorboard, or none; metrics.jsonl is always kept")
+key("trainer.logger", "texts", { "console", "tensorboard" },
+  "console, tensorboard, or none; metrics.jsonl is always kept")
 key("trainer.resume", "bool", true, "go on from the newest complete checkpoint of outputs_dir",
   { "trainer.find_last_checkpoint" })
 key("trainer.load_checkpoint_path", "text", nil, "start from this checkpoint's state")
 key("trainer.seed", "int>=0", 1, "of all random numbers but the order of rows")
 key("trainer.threads", "int>=1", nil, "null: RLLAVA_THREADS, or the processors")
-key("trainer.micro_tokens", "int>=1", 8192, "rows computed together in training; only memory depends on it")
-key("trainer.recompute", "bool", false, "drop activations and compute them again: less memory, more time",
+key("trainer.micro_tokens", "int>=1", 8192,
+  "rows computed together in training; only memory depends on it")
+key("trainer.recompute", "bool", false,
+  "drop activations and compute them again: less memory, more time",
   { "actor.model.enable_gradient_checkpointing" })
 key("trainer.dtype", { "f32", "bf16" }, "f32", "what products take their operands in")
-key("trainer.show_samples", "int>=0", 1, "responses printed at each validation", { "trainer.val_generations_to_log" })
-key("trainer.early_stop", "int>=0", 0, "stop after so many validations without a better val/reward_score; 0: never")
+key("trainer.show_samples", "int>=0", 1, "responses printed at each validation",
+  { "trainer.val_generations_to_log" })
+key("trainer.early_stop", "int>=0", 0,
+  "stop after so many validations without a better val/reward_score; 0: never")
 
 return keys

@@ -11,10 +11,13 @@ function M.sorted_keys(t)
   return names
 end
 
---- Does a table given for the key path hold keys of its own (algorithm = { gamma = 1 }) rather than a value?
+--- Does a table given for the key path hold keys of its own (algorithm = { gamma = 1 }) rather than
+--- a value?
 function M.names_key(t, path, canonical, refusal)
   for k in pairs(t) do
-    if type(k) == "string" and (canonical[path .. "." .. k] or refusal(path .. "." .. k)) then return true end
+    if type(k) == "string" and (canonical[path .. "." .. k] or refusal(path .. "." .. k)) then
+      return true
+    end
   end
   return false
 end
@@ -30,15 +33,19 @@ function M.show(v)
   local out, n = {}, #v
   for i = 1, n do out[i] = M.show(v[i]) end
   for _, k in ipairs(M.sorted_keys(v)) do
-    if not (type(k) == "number" and k >= 1 and k <= n) then out[#out + 1] = tostring(k) .. " = " .. M.show(v[k]) end
+    if not (type(k) == "number" and k >= 1 and k <= n) then
+      out[#out + 1] = tostring(k) .. " = " .. M.show(v[k])
+    end
   end
-  return n == #out and "[" .. table.concat(out, ", ") .. "]" or "{ " .. table.concat(out, ", ") .. " }"
+  local text = table.concat(out, ", ")
+  return n == #out and "[" .. text .. "]" or "{ " .. text .. " }"
 end
 
 --- A kind in words: "one of constant, cosine", "a number from 0 to 1 or text".
 function M.kind_text(kind)
   if type(kind) == "table" then return "one of " .. table.concat(kind, ", ") end
-  local words = { int = "a whole number", number = "a number", bool = "true or false", text = "a text",
+  local words = { int = "a whole number", number = "a number", bool = "true or false",
+    text = "a text",
     numbers = "a list of numbers", texts = "a list of texts", list = "a list", table = "a table",
     ["function"] = "a function" }
   local out = {}
@@ -67,7 +74,9 @@ local function all(v, kind)
 end
 
 local is = {
-  number = function(v, bound) return type(v) == "number" and v == v and math.abs(v) < math.huge and within(v, bound) end,
+  number = function(v, bound)
+    return type(v) == "number" and v == v and math.abs(v) < math.huge and within(v, bound)
+  end,
   bool = function(v) return type(v) == "boolean" end,
   text = function(v) return type(v) == "string" end,
   numbers = function(v) return all(v, "number") end,
@@ -105,12 +114,14 @@ local function parts(text, convert)
   return out
 end
 
+local function unquoted(s) return s:match "^'(.*)'$" or s:match '^"(.*)"$' or s end
+
 local booleans = { ["true"] = true, ["false"] = false, True = true, False = false }
 local read = {
   int = tonumber, number = tonumber, bool = function(s) return booleans[s] end,
-  text = function(s) return s:match "^'(.*)'$" or s:match '^"(.*)"$' or s end,
+  text = unquoted,
   numbers = function(s) return parts(s, tonumber) end,
-  texts = function(s) return parts(s, function(p) return p:match "^'(.*)'$" or p:match '^"(.*)"$' or p end) end,
+  texts = function(s) return parts(s, unquoted) end,
   list = function(s) return s:find "^%s*%[" and json_value(s) or nil end,
   table = function(s) return s:find "^%s*{" and json_value(s) or nil end,
 }
@@ -120,8 +131,8 @@ local function unset(kind, v)
   return v == "null" or (v == "None" and type(kind) == "string" and not kind:find "text")
 end
 
---- A value of that kind -> itself (nil where the command line unsets it); or nil, the kind in words.
---- written: v is text of the command line.
+--- A value of that kind -> itself (nil where the command line unsets it); or nil, the kind in
+--- words.  written: v is text of the command line.
 function M.check(kind, v, written)
   if written and unset(kind, v) then return nil end
   if type(kind) == "table" then

@@ -38,10 +38,13 @@ end
 local function unknown(path, from, place, candidates)
   local why = refusal(path)
   if why then complain(from, place, "%s: not a key here: %s", path, why) end
-  complain(from, place, "%s: unknown key; the nearest is %s", path, (nearest(path, candidates or names)))
+  complain(from, place, "%s: unknown key; the nearest is %s", path,
+    (nearest(path, candidates or names)))
 end
 
-local function kind_of(path) return by_path[path] and by_path[path].kind or alias.convert[path][1] end
+local function kind_of(path)
+  return by_path[path] and by_path[path].kind or alias.convert[path][1]
+end
 
 --- Keys of the group loss that only an algorithm knows are kept aside until its defaults are there.
 local function put(settings, said, value, from, place)
@@ -49,15 +52,19 @@ local function put(settings, said, value, from, place)
   if not path and said:find "^loss%.[%w_]+$" then path = said end
   if not path then unknown(said, from, place) end
   local before = settings[path]
-  if before and from == "recipe" then complain(from, place, "%s: given twice, also as %s", said, before.said) end
+  if before and from == "recipe" then
+    complain(from, place, "%s: given twice, also as %s", said, before.said)
+  end
   settings[path] = { value = value, from = from, said = said }
 end
 
 local function walk(settings, prefix, t, place)
   for _, k in ipairs(key_value.sorted_keys(t)) do
     local path, value = prefix .. tostring(k), t[k]
-    local is_group = groups[path] and type(value) == "table" and value[1] == nil and getmetatable(value) == nil
-    local descend = is_group and (not canonical[path] or key_value.names_key(value, path, canonical, refusal))
+    local is_group = groups[path] and type(value) == "table" and value[1] == nil
+      and getmetatable(value) == nil
+    local descend = is_group
+      and (not canonical[path] or key_value.names_key(value, path, canonical, refusal))
     if descend then walk(settings, path .. ".", value, place)
     elseif groups[path] and not canonical[path] then
       complain("recipe", place, "%s: expected a table of keys, got %s", path, key_value.show(value))
@@ -68,13 +75,15 @@ end
 local function checked(s, kind, place)
   if s.value == json.null then return nil end
   local value, why = key_value.check(kind, s.value, s.from == "command line")
-  if why then complain(s.from, place, "%s: expected %s, got %s", s.said, why, key_value.show(s.value)) end
+  if why then
+    complain(s.from, place, "%s: expected %s, got %s", s.said, why, key_value.show(s.value))
+  end
   return value
 end
 
---- What the recipe and the command line ("key=value") say: path -> { value, from, said }.  Refuses unknown
---- names and wrong types, but for keys of the group loss, which keys.finish knows.  place: the recipe's file,
---- for messages; where nil, they stand at the user's line.
+--- What the recipe and the command line ("key=value") say: path -> { value, from, said }.  Refuses
+--- unknown names and wrong types, but for keys of the group loss, which keys.finish knows.  place:
+--- the recipe's file, for messages; where nil, they stand at the user's line.
 function keys.collect(recipe, overrides, place)
   local settings = {}
   walk(settings, "", recipe or {}, place)
@@ -94,8 +103,8 @@ function keys.collect(recipe, overrides, place)
   return settings
 end
 
---- Applies the converters of RLLaVA's names; what is set by the canonical name from the same place or a
---- stronger one stands.
+--- Applies the converters of RLLaVA's names; what is set by the canonical name from the same place
+--- or a stronger one stands.
 function keys.convert(settings)
   local function get(path)
     if settings[path] then return settings[path].value end
@@ -143,7 +152,7 @@ local function finish_loose(cfg, set, settings, extra, place_of)
     local s, own = settings[path], extra[path:match "^loss%.(.*)" or ""]
     if not by_path[path] then
       if own == nil then unknown(path, s.from, place_of, loss_names(extra)) end
-      local kind = type(own) == "string" and "text" or type(own) == "boolean" and "bool" or type(own)
+      local kind = ({ string = "text", boolean = "bool" })[type(own)] or type(own)
       local value = checked(s, kind, place_of)
       if value ~= nil then place(cfg, path, value) set[path] = s.from end
     end
@@ -162,7 +171,10 @@ function keys.finish(settings, defaults, place_of)
     place(cfg, k.path, value)
   end
   for _, name in ipairs(key_value.sorted_keys(extra)) do
-    if not by_path["loss." .. name] then place(cfg, "loss." .. name, extra[name]) set["loss." .. name] = "algorithm" end
+    if not by_path["loss." .. name] then
+      place(cfg, "loss." .. name, extra[name])
+      set["loss." .. name] = "algorithm"
+    end
   end
   finish_loose(cfg, set, settings, extra, place_of)
   return cfg, set
@@ -196,7 +208,8 @@ function keys.print(cfg, set)
       local path, v = prefix .. tostring(k), t[k]
       if groups[path] and type(v) == "table" and not by_path[path] then lines(path .. ".", v)
       elseif prefix ~= "" or by_path[path] then
-        out[#out + 1] = ("%-32s = %-24s # %s"):format(path, key_value.show(v), set[path] or "default")
+        out[#out + 1] = ("%-32s = %-24s # %s"):format(path, key_value.show(v),
+          set[path] or "default")
       end
     end
   end

@@ -1,5 +1,5 @@
---- What a run says while it goes: one line that changes in place on a terminal, plain lines elsewhere; all of
---- it, with the time, in log.txt.
+--- What a run says while it goes: one line that changes in place on a terminal, plain lines
+--- elsewhere; all of it, with the time, in log.txt.
 local rl = require "rllava.ffi"
 local C = rl.C
 
@@ -9,7 +9,8 @@ Log.__index = Log
 
 --- path: of log.txt (appended to), or nil.  quiet: nothing on the screen.
 function log.open(path, quiet)
-  local self = setmetatable({ quiet = quiet, columns = quiet and 0 or C.rl_terminal_columns(1), shown = false }, Log)
+  local self = setmetatable({ quiet = quiet, columns = quiet and 0 or C.rl_terminal_columns(1),
+    shown = false }, Log)
   if path then
     local file, why = io.open(path, "ab")
     if not file then error(why, 0) end
@@ -35,7 +36,8 @@ function Log:line(text)
   self.shown = false
 end
 
---- Text in the line that changes, on a terminal only; its end is cut off where the terminal is narrow.
+--- Text in the line that changes, on a terminal only; its end is cut off where the terminal is
+--- narrow.
 function Log:live(text)
   if self.columns == 0 then return end
   io.stdout:write("\r\27[K", cut(text, self.columns))
@@ -75,7 +77,8 @@ local shown = {
   { "actor/entropy", "entropy", "%.3f" }, { "response_length/mean", "length", "%.0f" },
   { "perf/throughput", "tokens/s", "%.0f" },
 }
-local parts = { { "timing_s/gen", "sampling" }, { "timing_s/reward", "reward" }, { "timing_s/ref", "reference" },
+local parts = { { "timing_s/gen", "sampling" }, { "timing_s/reward", "reward" },
+  { "timing_s/ref", "reference" },
   { "timing_s/adv", "advantage" }, { "timing_s/update_actor", "update" } }
 
 local function split_of(metrics)
@@ -115,10 +118,12 @@ function log.val_text(step, metrics)
 end
 
 -- Rows of the table at the end.
-local compared = { "^val/.*", "^reward/[^/]+$", "^actor/entropy$", "^actor/ppo_kl$", "^actor/kl_loss$",
+local compared = { "^val/.*", "^reward/[^/]+$", "^actor/entropy$", "^actor/ppo_kl$",
+  "^actor/kl_loss$",
   "^response_length/mean$", "^response_length/clip_ratio$", "^perf/throughput$" }
 
---- What a run says last: list of lines.  run: first and last values by name, folder; extra: table of more lines.
+--- What a run says last: list of lines.  run: first and last values by name, folder; extra: table
+--- of more lines.
 function log.summary(run, extra)
   local names, out = {}, {}
   for name in pairs(run.first or {}) do names[#names + 1] = name end
@@ -154,7 +159,8 @@ function log.sample_text(s)
   if s.prompt then lines[#lines + 1] = "  prompt    " .. s.prompt:gsub("\n", "\n            ") end
   lines[#lines + 1] = "  response  " .. tostring(s.text):gsub("\n", "\n            ")
   if s.answer ~= nil then lines[#lines + 1] = "  answer    " .. tostring(s.answer) end
-  lines[#lines + 1] = "  score     " .. score .. (#out > 0 and "  (" .. table.concat(out, ", ") .. ")" or "")
+  local named = #out > 0 and "  (" .. table.concat(out, ", ") .. ")" or ""
+  lines[#lines + 1] = "  score     " .. score .. named
     .. (result.remark and "  " .. result.remark or "")
   if s.advantage then lines[#lines + 1] = ("  advantage %.3g"):format(s.advantage) end
   return table.concat(lines, "\n")

@@ -1,5 +1,5 @@
---- A policy as a plain Hugging Face folder: safetensors under the names it was loaded with, and the files beside
---- them as they were.
+--- A policy as a plain Hugging Face folder: safetensors under the names it was loaded with, and the
+--- files beside them as they were.
 local ffi = require "ffi"
 local embedded = require "rllava.embedded"
 local rl = require "rllava.ffi"
@@ -10,7 +10,7 @@ local C, check = rl.C, rl.check
 
 local model_file = {}
 
-local SHARD = 5e9                          -- bytes of a file at most, but for a tensor larger than that
+local SHARD = 5e9                    -- bytes of a file at most, but for a tensor that is larger
 local bytes_of = { F32 = 4, BF16 = 2 }
 
 local function count_of(shape)
@@ -26,13 +26,14 @@ local function source_of(policy)
   return ok and source or nil
 end
 
---- What is to be written, in the order of the source, then of the model: { name, dtype, shape, bytes, and
---- param (a parameter's name) or stored (copied as it is) }.
+--- What is to be written, in the order of the source, then of the model: { name, dtype, shape,
+--- bytes, and param (a parameter's name) or stored (copied as it is) }.
 local function plan(policy, source, dtype)
   local list, taken = {}, {}
   local function add(name, key, shape, stored_dtype)
     local kind = dtype or (stored_dtype == "F32" and "F32" or stored_dtype and "BF16") or "F32"
-    list[#list + 1] = { name = key, param = name, dtype = kind, shape = shape, bytes = count_of(shape) * bytes_of[kind] }
+    list[#list + 1] = { name = key, param = name, dtype = kind, shape = shape,
+      bytes = count_of(shape) * bytes_of[kind] }
   end
   for _, name in ipairs(policy.model.names) do
     local key = policy.keys and policy.keys(name) or name
@@ -63,11 +64,13 @@ end
 
 local function u64(n) return ffi.string(ffi.new("uint64_t[1]", n), 8) end
 
---- The header: names, dtypes, shapes, offsets; filled with blanks so that the data stands at a multiple of 8.
+--- The header: names, dtypes, shapes, offsets; filled with blanks so that the data stands at a
+--- multiple of 8.
 local function header(list)
   local members, at = { { "__metadata__", json.object { { "format", "pt" } } } }, 0
   for _, t in ipairs(list) do
-    members[#members + 1] = { t.name, json.object { { "dtype", t.dtype }, { "shape", json.array(t.shape) },
+    members[#members + 1] = { t.name, json.object {
+      { "dtype", t.dtype }, { "shape", json.array(t.shape) },
       { "data_offsets", json.array { at, at + t.bytes } } } }
     at = at + t.bytes
   end
@@ -108,10 +111,12 @@ local function write_index(folder, names, shards)
     end
   end
   files.write(files.join(folder, "model.safetensors.index.json"), json.encode(json.object {
-    { "metadata", json.object { { "total_size", total } } }, { "weight_map", json.object(members) } }))
+    { "metadata", json.object { { "total_size", total } } },
+    { "weight_map", json.object(members) } }))
 end
 
-local left_out = { "%.safetensors$", "%.index%.json$", "%.bin$", "%.pth?$", "%.gguf$", "%.h5$", "%.msgpack$",
+local left_out = { "%.safetensors$", "%.index%.json$", "%.bin$", "%.pth?$", "%.gguf$", "%.h5$",
+  "%.msgpack$",
   "%.onnx$", "^checkpoint%.json$", "^state%.zst$", "^config%.json$", "^%." }
 
 local function is_copied(name)
@@ -152,15 +157,17 @@ local function write_config(policy, folder, dtype)
   files.write(files.join(folder, "config.json"), json.encode(json.object(members)))
 end
 
---- Writes the policy into an empty folder.  dtype: "f32", "bf16", or nil: each tensor as it was loaded (f32 where
---- it was not).  limit: bytes of a shard.  -> were all parameters written in f32, so that they read back exactly?
+--- Writes the policy into an empty folder.  dtype: "f32", "bf16", or nil: each tensor as it was
+--- loaded (f32 where it was not).  limit: bytes of a shard.  -> were all parameters written in f32,
+--- so that they read back exactly?
 function model_file.save(folder, policy, dtype, limit)
   local source = source_of(policy)
   local list = plan(policy, source, dtype and dtype:upper())
   local exact, shards, names = true, shards_of(list, limit or SHARD), {}
   for _, t in ipairs(list) do exact = exact and (t.stored ~= nil or t.dtype == "F32") end
   for k, shard in ipairs(shards) do
-    names[k] = #shards == 1 and "model.safetensors" or ("model-%05d-of-%05d.safetensors"):format(k, #shards)
+    names[k] = #shards == 1 and "model.safetensors"
+      or ("model-%05d-of-%05d.safetensors"):format(k, #shards)
     write_shard(files.join(folder, names[k]), policy, shard)
   end
   if #shards > 1 then write_index(folder, names, shards) end

@@ -18,8 +18,8 @@ local function distance(a, b)
   return last[#b]
 end
 
---- name, list of names -> the nearest of them, its distance; nil from an empty list.  A dotted name may be
---- meant by its last part.  Of equals the first of the list.
+--- name, list of names -> the nearest of them, its distance; nil from an empty list.  A dotted name
+--- may be meant by its last part.  Of equals the first of the list.
 return function(name, names)
   local best, least
   for _, other in ipairs(names) do

@@ -4,7 +4,7 @@
 ---   local cfg = recipe.load("recipes/grpo_geoqa.lua", { "rollout.n=16" })
 ---
 ---   cfg holds every key by its canonical path (cfg.rollout.n), and
----   cfg.algorithm = { name, defaults, needs, advantage, loss }    loaded; its defaults are in cfg.loss
+---   cfg.algorithm = { name, defaults, needs, advantage, loss }    its defaults are in cfg.loss
 ---   cfg.recipe    = { path, folder, name, set }                   set: path of a key -> who set it
 local embedded = require "rllava.embedded"
 local rl = require "rllava.ffi"
@@ -26,8 +26,8 @@ function recipe.is(x) return type(x) == "table" and getmetatable(x) == Recipe en
 
 local house = "house:"
 
---- Where a path of a recipe is: beside the recipe, one folder above it, in the current folder, in the house
---- ("house:rewards/math.lua").  nil where it is nowhere.
+--- Where a path of a recipe is: beside the recipe, one folder above it, in the current folder, in
+--- the house ("house:rewards/math.lua").  nil where it is nowhere.
 function recipe.find(path, folder)
   if path:sub(1, 1) == "/" then return files.kind(path) and path end
   if path:sub(1, #house) == house then return embedded.read(path:sub(#house + 1)) and path end
@@ -50,8 +50,8 @@ end
 function recipe.read(path, folder)
   local place = recipe.find(path, folder)
   if not place then
-    rl.raise("%s: expected beside the recipe (%s), one folder above, in the current folder or in the house, "
-      .. "found nothing", path, folder or ".")
+    rl.raise("%s: expected beside the recipe (%s), one folder above, in the current folder or "
+      .. "in the house, found nothing", path, folder or ".")
   end
   return recipe.text(place), place
 end
@@ -91,8 +91,8 @@ local function check_logger(cfg)
   local known = { console = true, tensorboard = true, none = true }
   for _, name in ipairs(cfg.trainer.logger) do
     if not known[name] then
-      error(("trainer.logger: expected console, tensorboard or none, got %s; metrics.jsonl holds every number "
-        .. "for other tools"):format(name), 0)
+      error(("trainer.logger: expected console, tensorboard or none, got %s; metrics.jsonl holds "
+        .. "every number for other tools"):format(name), 0)
     end
   end
 end
@@ -112,7 +112,8 @@ function recipe.resolve(t, path, overrides)
   local loaded = algorithm.load(spec or keys.default "algorithm", folder)
   local cfg, set = keys.finish(settings, loaded.defaults, path)
   cfg.algorithm = loaded
-  cfg.recipe = { path = path, folder = folder, name = name_of(path), set = set, overrides = overrides or {} }
+  cfg.recipe = { path = path, folder = folder, name = name_of(path), set = set,
+    overrides = overrides or {} }
   check_logger(cfg)
   check_betas(cfg)
   return cfg

@@ -118,8 +118,9 @@ end
 
 --- A response of a batch as a sample.
 function records.of_response(group, r)
-  return { index = group.row.source or group.number, sample = r.sample, prompt = group.prompt and group.prompt.text,
-    text = r.text, answer = group.row.answer, result = r.result, advantage = advantage_of(r), version = r.version,
+  return { index = group.row.source or group.number, sample = r.sample,
+    prompt = group.prompt and group.prompt.text, text = r.text, answer = group.row.answer,
+    result = r.result, advantage = advantage_of(r), version = r.version,
     finish = r.finish, tokens = r.ids, n = r.n }
 end
 

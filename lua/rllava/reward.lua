@@ -1,4 +1,5 @@
---- Rewards in worker processes, beside generation: whatever a reward does, it costs its own call and no other.
+--- Rewards in worker processes, beside generation: whatever a reward does, it costs its own call
+--- and no other.
 ---
 ---   local pool = reward.open({ { "rewards/math.lua", 0.9 }, { "rewards/format.lua", 0.1 } }, cfg)
 ---   pool:submit(id, response, answer, row)
@@ -6,12 +7,12 @@
 ---   pool:finish()          -> { [id] = result } of all that was submitted and not collected
 ---   result = { overall, parts = { name = number }, remark } or { error = text }
 ---
---- overall = sum of weight * overall.  With several rewards each one's overall is a part under its file's name;
---- parts of a file keep their names, with the file's before them where another has that name.
+--- overall = sum of weight * overall.  With several rewards each one's overall is a part under its
+--- file's name; parts of a file keep their names, with the file's before them where another has
+--- that name.
 local rl = require "rllava.ffi"
-local files = require "rllava.files"
 local key_value = require "rllava.key_value"
-local nearest = require "rllava.nearest"
+local reward_spec = require "rllava.reward_spec"
 local Worker = require "rllava.reward_process"
 local C = rl.C
 
@@ -19,100 +20,24 @@ local reward = {}
 local Pool = {}
 Pool.__index = Pool
 
---- ---- what is asked for ----
-
---- A file, a function, { file, weight, option = ... } or a list of these -> list of { value, weight, options }.
-local function entries(given)
-  local is_pair = type(given) == "table" and type(given[2]) == "number"
-  if type(given) ~= "table" or is_pair or key_value.sorted_keys(given)[#given + 1] then given = { given } end
-  local list = {}
-  for i, e in ipairs(given) do
-    local t = type(e) == "table" and e or { e }
-    local options = {}
-    for k, v in pairs(t) do if type(k) == "string" then options[k] = v end end
-    local weight = t[2] == nil and 1 or t[2]
-    if type(t[1]) ~= "string" and type(t[1]) ~= "function" then
-      rl.raise("reward: entry %d: expected a file or a function, got %s", i, key_value.show(t[1]))
-    elseif type(weight) ~= "number" or weight ~= weight or t[3] ~= nil then
-      rl.raise("reward: entry %d: expected { file, weight, option = ... }, got %s", i, key_value.show(t))
-    end
-    list[i] = { value = t[1], weight = weight, options = options }
-  end
-  if #list == 0 then rl.raise "reward: expected a file, a function or a list of them, got an empty table" end
-  return list
-end
-
-local function unique(name, seen)
-  local n, out = 1, name
-  while seen[out] do n = n + 1 out = name .. "_" .. n end
-  seen[out] = true
-  return out
-end
-
---- How a worker gets at it: by place, by the recipe that holds the function, or by its code.
-local function located(e, i, recipe)
-  if type(e.value) == "string" then
-    local place = require("rllava.recipe").find(e.value, recipe and recipe.folder)
-    if not place then
-      rl.raise("reward: %s: expected beside the recipe, one folder above, in the current folder or in the house, "
-        .. "found nothing", e.value)
-    end
-    return { place = place }
-  end
-  if recipe and recipe.path then return { recipe = recipe.path, index = i } end
-  if debug.getinfo(e.value, "u").nups > 0 then
-    rl.raise "reward: a function that uses variables around it is only possible in a recipe's file"
-  end
-  return { code = string.dump(e.value) }
-end
-
---- given as in a recipe -> list of specs for the workers, each with its weight.
-local function specs_of(given, options, recipe)
-  local seen, specs = {}, {}
-  local shared = {}
-  for k, v in pairs(options.args or {}) do shared[k] = v end
-  if options.compat then shared.compat = true end
-  for i, e in ipairs(entries(given)) do
-    local spec = located(e, i, recipe)
-    local stem = type(e.value) == "string" and files.name(e.value):gsub("%.lua$", "") or "reward"
-    spec.name, spec.weight, spec.options, spec.shared = unique(stem, seen), e.weight, e.options, shared
-    specs[i] = spec
-  end
-  return specs
-end
-
---- Every option that is meant for whichever reward knows it must be known to one.
-local function check_shared(options, ready)
-  local names, seen = {}, {}
-  for _, r in ipairs(ready) do
-    for _, k in ipairs(r.known) do
-      if not seen[k] then seen[k], names[#names + 1] = true, k end
-    end
-  end
-  for _, k in ipairs(key_value.sorted_keys(options.args or {})) do
-    if not seen[k] then
-      rl.raise("reward_options.args: no reward knows the option %s%s", tostring(k),
-        #names > 0 and "; the nearest is " .. nearest(tostring(k), names) or "")
-    end
-  end
-end
-
 local function worker_count(options)
   if (options.workers or 0) > 0 then return math.min(64, options.workers) end
   return math.min(8, C.rl_threads(0))
 end
 
---- given: as `reward` in a recipe.  cfg: { reward_options, recipe } of a resolved recipe, or nil.  Starts the
---- workers; refuses rewards that cannot be loaded, with the reason.
+--- given: as `reward` in a recipe.  cfg: a resolved recipe (its reward_options and recipe), or
+--- reward_options alone.  Starts the workers; refuses rewards that cannot be loaded, with the
+--- reason.
 function reward.open(given, cfg)
   local options = cfg and (cfg.reward_options or cfg) or {}
-  local self = setmetatable({ options = options, jobs = {}, first = 1, last = 0, open = 0, submitted = 0, done = {},
+  local self = setmetatable({ options = options, jobs = {}, first = 1, last = 0, open = 0,
+    submitted = 0, done = {},
     failed = {}, counts = { calls = 0, failures = 0, restarts = 0 }, said = {}, batch = {} }, Pool)
   self.timeout, self.memory = options.timeout or 5, (options.memory or 1024) * 2 ^ 20
-  self.specs = specs_of(given, options, cfg and cfg.recipe)
+  self.specs = reward_spec.list(given, options, cfg and cfg.recipe)
   self.workers = { Worker.start(self.specs, self.memory) }
   local ready = self.workers[1]:loaded(30)
-  check_shared(options, ready)
+  reward_spec.check_shared(options, ready)
   for k, r in ipairs(ready) do
     self.specs[k].batch = r.batch
     if r.batch then self.has_batch = true else self.has_score = true end
@@ -188,17 +113,20 @@ function Pool:settle(job)
   self.open, self.counts.calls = self.open - 1, self.counts.calls + 1
   if result.error then
     self.counts.failures = self.counts.failures + 1
-    table.insert(self.failed, { id = job.id, row = job.row, error = result.error, number = job.number })
+    table.insert(self.failed, { id = job.id, row = job.row, error = result.error,
+      number = job.number })
   end
   table.insert(self.done, { job.id, result, job.number })
 end
 
---- Gives results[k][i] to the jobs of a worker's request; an error goes to every reward that has not answered.
+--- Gives results[k][i] to the jobs of a worker's request; an error goes to every reward that has
+--- not answered.
 function Pool:take(jobs, is_batch, results, why)
   for i, job in ipairs(jobs) do
     for k, spec in ipairs(self.specs) do
       if spec.batch == is_batch and not job.results[k] then
-        job.results[k] = results and results[k] and results[k][i] or { error = why or "no result", named = why }
+        job.results[k] = results and results[k] and results[k][i]
+          or { error = why or "no result", named = why }
       end
     end
     self:settle(job)
@@ -227,7 +155,8 @@ function Pool:pass_on(worker)
   end
 end
 
---- Hands out work, waits up to so many seconds for an answer, kills what runs too long or too large.
+--- Hands out work, waits up to so many seconds for an answer, kills what runs too long or too
+--- large.
 function Pool:pump(seconds)
   for _, w in ipairs(self.workers) do if w:idle() then self:assign(w) end end
   Worker.wait(self.workers, seconds)
@@ -249,7 +178,8 @@ function Pool:pump(seconds)
   end
 end
 
---- What has been scored since the last time: list of { id, result }; waits up to so many seconds for the first.
+--- What has been scored since the last time: list of { id, result }; waits up to so many seconds
+--- for the first.
 function Pool:collect(seconds)
   local deadline = C.rl_clock() + (seconds or 0)
   self:pump(0)
@@ -263,8 +193,8 @@ function Pool:collect(seconds)
   return done
 end
 
---- Waits for everything -> { [id] = result }.  Refuses where more than reward_options.max_failures of the calls
---- since the last time failed.
+--- Waits for everything -> { [id] = result }.  Refuses where more than reward_options.max_failures
+--- of the calls since the last time failed.
 function Pool:finish()
   local out, n, failures, first = {}, 0, 0, nil
   self.batch_due = true
@@ -279,13 +209,14 @@ function Pool:finish()
   end
   local limit = self.options.max_failures or 1
   if failures > limit * n then
-    rl.raise("reward: %d of %d calls failed, more than reward_options.max_failures = %g; the first: %s", failures, n,
-      limit, first[2].error)
+    rl.raise("reward: %d of %d calls failed, more than reward_options.max_failures = %g; "
+      .. "the first: %s", failures, n, limit, first[2].error)
   end
   return out
 end
 
---- The calls that failed since the last time, in the order of their submission: list of { id, row, error }.
+--- The calls that failed since the last time, in the order of their submission: list of { id, row,
+--- error }.
 function Pool:take_failures()
   local failed = self.failed
   table.sort(failed, function(a, b) return a.number < b.number end)

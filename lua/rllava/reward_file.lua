@@ -1,16 +1,17 @@
 --- What a reward may be, and what it may return: checked here, in the worker, where it runs.
 ---
 ---   a function(response, answer, row) -> number | { overall = x, name = score, ... }, remark
----   { defaults = { ... }, score = function(response, answer, row, options) }    the same, with options
----   { defaults = { ... }, batch = function(list, options) -> list }             all responses of a step at
----       once: { response, answer, row } each -> a score each
+---   { defaults = { ... }, score = function(response, answer, row, options) }    with options
+---   { defaults = { ... }, batch = function(list, options) -> list }
+---       all responses of a step at once: { response, answer, row } each -> a score each
 local rl = require "rllava.ffi"
 local nearest = require "rllava.nearest"
 local key_value = require "rllava.key_value"
 
 local reward_file = {}
 
---- The reward's value from where it is: { place }, { recipe, index } or { code } of a function without upvalues.
+--- The reward's value from where it is: { place }, { recipe, index } or { code } of a function
+--- without upvalues.
 local function value_of(spec)
   local recipe = require "rllava.recipe"
   if spec.code then return assert(loadstring(spec.code, "=reward")) end
@@ -37,15 +38,19 @@ local function options_of(spec, defaults)
   return options
 end
 
---- spec: { name, place | recipe, index | code, options, shared } -> { name, score | batch, options, known }.
+--- spec: { name, place | recipe, index | code, options, shared } -> { name, score | batch, options,
+--- known }.
 function reward_file.load(spec)
   local value = value_of(spec)
   if type(value) == "function" then value = { score = value } end
-  if type(value) ~= "table" or (type(value.score) ~= "function" and type(value.batch) ~= "function") then
-    rl.raise("reward %s: expected a function, or a table with score or batch, got %s", spec.name, type(value))
+  local called = type(value) == "table" and (value.score or value.batch)
+  if type(called) ~= "function" then
+    rl.raise("reward %s: expected a function, or a table with score or batch, got %s", spec.name,
+      type(value))
   end
   return { name = spec.name, score = value.score, batch = not value.score and value.batch or nil,
-    options = options_of(spec, value.defaults), known = key_value.sorted_keys(value.defaults or {}) }
+    options = options_of(spec, value.defaults),
+    known = key_value.sorted_keys(value.defaults or {}) }
 end
 
 local function finite(v) return type(v) == "number" and v == v and math.abs(v) < math.huge end
@@ -60,8 +65,12 @@ end
 --- What a reward returned -> { overall, parts, remark } or { error }.
 function reward_file.result(v, remark)
   if type(v) == "number" then v = { overall = v } end
-  if type(v) ~= "table" then return { error = "expected a number or a table with overall, got " .. what(v) } end
-  if not finite(v.overall) then return { error = "overall: expected a finite number, got " .. what(v.overall) } end
+  if type(v) ~= "table" then
+    return { error = "expected a number or a table with overall, got " .. what(v) }
+  end
+  if not finite(v.overall) then
+    return { error = "overall: expected a finite number, got " .. what(v.overall) }
+  end
   local parts = {}
   for _, k in ipairs(key_value.sorted_keys(v)) do
     if k == "remark" and type(v[k]) == "string" then remark = remark or v[k]
@@ -86,7 +95,8 @@ local function explained(message, row, missing)
   for name in pairs(row) do names[#names + 1] = tostring(name) end
   table.sort(names)
   local near = nearest(k, names)
-  return ("%s (the row has no field %s%s)"):format(message, k, near and "; the nearest is " .. near or "")
+  local hint = near and "; the nearest is " .. near or ""
+  return ("%s (the row has no field %s%s)"):format(message, k, hint)
 end
 
 --- One response under one loaded reward -> its result.
@@ -104,7 +114,8 @@ function reward_file.batch(reward, list)
   local out, why = {}, nil
   if not ok then why = tostring(values)
   elseif type(values) ~= "table" or #values ~= #list then
-    why = ("batch: expected a list of %d, got %s"):format(#list, type(values) == "table" and #values or what(values))
+    local got = type(values) == "table" and #values or what(values)
+    why = ("batch: expected a list of %d, got %s"):format(#list, got)
   end
   for i = 1, #list do out[i] = why and { error = why } or reward_file.result(values[i]) end
   return out

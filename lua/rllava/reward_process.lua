@@ -88,7 +88,8 @@ local function message(self, m)
   end
 end
 
---- What has come: results of the request; or nil and why there are none (it is dead then); or neither.
+--- What has come: results of the request; or nil and why there are none (it is dead then); or
+--- neither.
 function Worker:poll(memory)
   while true do
     local m = self:next()
@@ -97,14 +98,17 @@ function Worker:poll(memory)
     if results or why then return results, why end
   end
   local ended = C.rl_process_ended(self.process, 0)
-  if ended ~= nil then return self:kill(("%s: its worker %s"):format(self:where(), ffi.string(ended))) end
+  if ended ~= nil then
+    return self:kill(("%s: its worker %s"):format(self:where(), ffi.string(ended)))
+  end
   if not self.jobs and self.ready then return nil end
   if C.rl_clock() > self.deadline then
     return self:kill(("%s: no result within %g s; its worker was killed"):format(self:where(),
       self.seconds or LOADING))
   end
   if C.rl_process_memory(self.process) > 1.5 * memory + 2 ^ 28 then
-    return self:kill(("%s: took more than %g MiB; its worker was killed"):format(self:where(), memory / 2 ^ 20))
+    return self:kill(("%s: took more than %g MiB; its worker was killed"):format(self:where(),
+      memory / 2 ^ 20))
   end
 end
 

@@ -1,6 +1,8 @@
---- A worker: one Lua state in a process of its own, which loads rewards and scores what its parent sends.
+--- A worker: one Lua state in a process of its own, which loads rewards and scores what its parent
+--- sends.
 ---
----   from the parent   { rewards = specs, memory }, then { list = { { response, answer, row } }, batch = boolean }
+---   from the parent   { rewards = specs, memory }, then
+---                     { list = { { response, answer, row } }, batch = boolean }
 ---   to the parent     { ready = { { name, batch, known } } } or { failed = why };
 ---                     { at = k } before reward k begins;  { results = { [k] = result of each } }
 local ffi = require "ffi"

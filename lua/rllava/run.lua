@@ -1,8 +1,8 @@
---- A run's folder: what was asked (config.json), what came out (metrics.jsonl, rollouts.jsonl, TensorBoard,
---- log.txt) and the checkpoints to go on from.
+--- A run's folder: what was asked (config.json), what came out (metrics.jsonl, rollouts.jsonl,
+--- TensorBoard, log.txt) and the checkpoints to go on from.
 ---
 ---   local run = Run.open(cfg, trainer)
----   local state = run:resume(policy, optimizer)           -- of the newest whole checkpoint, or nil
+---   local state = run:resume(policy, optimizer)     -- of the newest whole checkpoint, or nil
 ---   run:trained(step, metrics, batch);  run:validated(step, metrics, batch)
 ---   run:save(step, policy, optimizer, { consumed = 1280 })
 ---   run:close()
@@ -26,15 +26,16 @@ local function has(list, name)
   return false
 end
 
---- Opens the run's folder, new or to go on in.  trainer (or nil): what runs; its last step is .last, and
---- failures of its .rewards are written down.
+--- Opens the run's folder, new or to go on in.  trainer (or nil): what runs; its last step is
+--- .last, and failures of its .rewards are written down.
 function Run.open(cfg, trainer)
   local folder = run_folder.of(cfg)
-  local self = setmetatable({ folder = folder, cfg = cfg, trainer = trainer or {}, scores = {}, since_best = 0 }, Run)
+  local self = setmetatable({ folder = folder, cfg = cfg, trainer = trainer or {}, scores = {},
+    since_best = 0 }, Run)
   self.continued = files.kind(files.join(folder, "metrics.jsonl")) ~= nil
   if self.continued and not cfg.trainer.resume then
-    error(folder .. ": holds a run already; trainer.resume=true goes on with it, another trainer.outputs_dir "
-      .. "starts anew", 0)
+    error(folder .. ": holds a run already; trainer.resume=true goes on with it, another "
+      .. "trainer.outputs_dir starts anew", 0)
   end
   files.make_folder(files.join(folder, "checkpoints"))
   self.log = log.open(files.join(folder, "log.txt"), not has(cfg.trainer.logger, "console"))
@@ -72,17 +73,19 @@ function Run:checkpoints()
   return list
 end
 
---- The newest whole checkpoint: step, path, or nil; says which it leaves out and why.  What an earlier run wrote
---- beyond it is set aside.
+--- The newest whole checkpoint: step, path, or nil; says which it leaves out and why.  What an
+--- earlier run wrote beyond it is set aside.
 function Run:latest()
   local list = self:checkpoints()
   for i = #list, 1, -1 do
     local whole, why = checkpoint.verify(list[i].path)
-    if whole and files.kind(files.join(list[i].path, "state.zst")) then return list[i].step, list[i].path end
+    if whole and files.kind(files.join(list[i].path, "state.zst")) then
+      return list[i].step, list[i].path
+    end
     self.log:warn(("%s is left out: %s"):format(list[i].path, why or "a model without a state"))
   end
   if self.continued then
-    self.log:line "no whole checkpoint to go on from: starting over; earlier records are kept as *.old"
+    self.log:line "no whole checkpoint to go on from: starting over; earlier records are *.old"
     self.metrics_file:set_aside()
     self.rollouts_file:set_aside()
     if self.events then self.events:restart(0) end
@@ -90,8 +93,8 @@ function Run:latest()
   end
 end
 
---- Brings policy and optimizer to a checkpoint -> its state.  Records after it, which the steps to come will
---- write again, are dropped.
+--- Brings policy and optimizer to a checkpoint -> its state.  Records after it, which the steps to
+--- come will write again, are dropped.
 function Run:restore(path, policy, optimizer)
   local state = checkpoint.restore(path, policy, optimizer)
   local _, step = checkpoint.verify(path)
@@ -107,8 +110,8 @@ function Run:restore(path, policy, optimizer)
   return state
 end
 
---- Brings policy and optimizer to the newest whole checkpoint of the folder, or to trainer.load_checkpoint_path
---- -> its state; nil for a run that begins.
+--- Brings policy and optimizer to the newest whole checkpoint of the folder, or to
+--- trainer.load_checkpoint_path -> its state; nil for a run that begins.
 function Run:resume(policy, optimizer)
   local _, path = self:latest()
   path = path or self.cfg.trainer.load_checkpoint_path
@@ -117,8 +120,11 @@ end
 
 function Run:note_score(step, score)
   if self.scores[step] == nil then
-    if not self.best or score > self.best.score then self.best, self.since_best = { step = step, score = score }, 0
-    else self.since_best = self.since_best + 1 end
+    if not self.best or score > self.best.score then
+      self.best, self.since_best = { step = step, score = score }, 0
+    else
+      self.since_best = self.since_best + 1
+    end
   end
   self.scores[step] = score
 end
@@ -155,7 +161,9 @@ function Run:metrics(step, metrics, kind)
   local members = { { "step", step } }
   for _, name in ipairs(key_value.sorted_keys(metrics)) do
     members[#members + 1] = { name, metrics[name] }
-    if self.events and type(metrics[name]) == "number" then self.events:scalar(name, metrics[name], step) end
+    if self.events and type(metrics[name]) == "number" then
+      self.events:scalar(name, metrics[name], step)
+    end
   end
   self.metrics_file:write(json.object(members))
   if self.events then self.events:flush() end
@@ -169,9 +177,9 @@ function Run:metrics(step, metrics, kind)
   for _, text in ipairs(self.warnings:step(metrics, self.cfg)) do self.log:warn(text) end
 end
 
---- A step's samples: list of { index, sample, prompt, text, tokens (list, or int * with n), answer, result =
---- { overall, parts, remark } or { error }, advantage, version, finish }.  kind "val": the first
---- trainer.show_samples of them are printed.
+--- A step's samples: list of { index, sample, prompt, text, tokens (list, or int * with n), answer,
+--- result = { overall, parts, remark } or { error }, advantage, version, finish }.  kind "val": the
+--- first trainer.show_samples of them are printed.
 function Run:samples(step, list, kind)
   for _, s in ipairs(list) do self.rollouts_file:write(records.sample(step, s, kind)) end
   self.last_samples = #list > 0 and step or self.last_samples
@@ -183,7 +191,8 @@ function Run:samples(step, list, kind)
   end
 end
 
---- Writes down the calls of rewards that failed since the last time; the first of each kind is shown.
+--- Writes down the calls of rewards that failed since the last time; the first of each kind is
+--- shown.
 function Run:failures(step, kind)
   local rewards, list = self.trainer.rewards, {}
   self.errors = self.errors or {}
@@ -217,13 +226,14 @@ function Run:trained(step, metrics, batch)
   self:metrics(step, metrics, "train")
 end
 
---- A validation -> does training go on?  Not after trainer.early_stop of them in a row without a better score.
+--- A validation -> does training go on?  Not after trainer.early_stop of them in a row without a
+--- better score.
 function Run:validated(step, metrics, batch)
   self:metrics(step, metrics, "val")
   self:batch(step, batch, "val")
   local limit = self.cfg.trainer.early_stop
   if limit == 0 or self.since_best < limit then return true end
-  self.log:line(("stopped: %d validations without more than val/reward_score = %.4g of step %d"):format(
+  self.log:line(("stopped: %d validations without more than the %.4g of step %d"):format(
     self.since_best, self.best.score, self.best.step))
   return false
 end
@@ -242,12 +252,13 @@ function Run:prune()
   end
 end
 
---- Writes the checkpoint of a step: a Hugging Face folder and, but for trainer.save_model_only, the state.
---- -> its folder.
+--- Writes the checkpoint of a step: a Hugging Face folder and, but for trainer.save_model_only, the
+--- state -> its folder.
 function Run:save(step, policy, optimizer, state)
   local path, t = files.join(self.folder, "checkpoints", "global_step_" .. step), self.cfg.trainer
   local from = C.rl_clock()
-  checkpoint.save(path, policy, optimizer, state, { step = step, dtype = t.save_dtype, model_only = t.save_model_only })
+  checkpoint.save(path, policy, optimizer, state, { step = step, dtype = t.save_dtype,
+    model_only = t.save_model_only })
   self:prune()
   self.log:line(("saved %s in %.1f s"):format(path, C.rl_clock() - from))
   return path

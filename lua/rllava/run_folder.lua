@@ -47,7 +47,9 @@ function run_folder.write_config(self, cfg)
     local old, new = json.decode(files.read(path), path), json.decode(text)
     old.recipe, new.recipe = nil, nil
     local changed = differences(old, new, "", {})
-    if #changed > 0 then self.log:line("other values than before: " .. table.concat(changed, ", ")) end
+    if #changed > 0 then
+      self.log:line("other values than before: " .. table.concat(changed, ", "))
+    end
   end
   files.write(path, text)
 end

@@ -33,7 +33,8 @@ end
 function show.run(folder, step, n, kind)
   local path = files.join(folder or "", "rollouts.jsonl")
   if not folder or not files.kind(path) then
-    error(("show: %s: expected a run's folder, with a rollouts.jsonl"):format(folder or "(nothing)"), 0)
+    error(("show: %s: expected a run's folder, with a rollouts.jsonl"):format(
+      folder or "(nothing)"), 0)
   end
   step = tonumber(step)
   if not step then return describe(folder, path) end
@@ -44,7 +45,8 @@ function show.run(folder, step, n, kind)
       all = all + 1
       if shown < n then
         shown = shown + 1
-        print(("%s, step %d, row %s, sample %s, policy %s, %s"):format(r.kind, step, tostring(r.index),
+        print(("%s, step %d, row %s, sample %s, policy %s, %s"):format(r.kind, step,
+          tostring(r.index),
           tostring(r.sample), tostring(r.version), tostring(r.finish)))
         print(log.sample_text(as_sample(r)) .. "\n")
       end

@@ -1,7 +1,10 @@
---- rllava try-reward: responses of the untrained policy beside what the reward makes of each, before any training.
+--- rllava try-reward: responses of the untrained policy beside what the reward makes of each,
+--- before any training.
 local log = require "rllava.log"
 
 local try_reward = {}
+
+local ZERO = "   <- 0 in every response: does it read the format that the model writes?"
 
 --- Mean of every part, as text; parts that are 0 throughout are pointed out.
 local function summary(list)
@@ -18,7 +21,7 @@ local function summary(list)
   local scored, out = #list - failed, {}
   for _, name in ipairs(names) do
     out[#out + 1] = ("%s: mean %.3g%s"):format(name, sums[name] / scored,
-      sums[name] == 0 and "   <- 0 in every response: does it read the format that the model writes?" or "")
+      sums[name] == 0 and ZERO or "")
   end
   if failed > 0 then out[#out + 1] = ("%d of %d calls failed"):format(failed, #list) end
   return table.concat(out, "\n")
@@ -33,7 +36,8 @@ function try_reward.run(cfg, n)
   for _, g in ipairs(batch.groups) do
     for _, r in ipairs(g.responses) do
       if #list < n then
-        list[#list + 1] = { prompt = g.prompt.text, text = r.text, answer = g.row.answer, result = results[r] }
+        list[#list + 1] = { prompt = g.prompt.text, text = r.text, answer = g.row.answer,
+          result = results[r] }
       end
     end
   end

@@ -1,4 +1,5 @@
---- Warnings in words, from the metrics of a run: what usually hides behind a curve that does not rise.
+--- Warnings in words, from the metrics of a run: what usually hides behind a curve that does not
+--- rise.
 local warnings = {}
 local Warnings = {}
 Warnings.__index = Warnings
@@ -44,9 +45,9 @@ end
 local function spread(self, m)
   local share = m["group/no_spread"]
   return self:lasting("spread", share and share > 0.5, function()
-    return ("%.0f%% of the prompts gave responses of equal reward, for %d steps: nothing is learnt from them%s; "
-      .. "easier or harder prompts, a larger rollout.n or loss.online_filtering help"):format(100 * share, PATIENCE,
-      cancelling(m))
+    return ("%.0f%% of the prompts gave responses of equal reward, for %d steps: nothing is learnt "
+      .. "from them%s; easier or harder prompts, a larger rollout.n or loss.online_filtering "
+      .. "help"):format(100 * share, PATIENCE, cancelling(m))
   end)
 end
 
@@ -54,8 +55,9 @@ local function silent_parts(self, m, out)
   for _, name in ipairs(parts_of(m)) do
     local value = m["reward/" .. name]
     out[#out + 1] = self:lasting("part " .. name, value == 0, function()
-      return ("the reward's part '%s' was 0 in every response of %d steps: does it read the format that the model "
-        .. "writes? rllava try-reward RECIPE shows both side by side"):format(name, PATIENCE)
+      return ("the reward's part '%s' was 0 in every response of %d steps: does it read the "
+        .. "format that the model writes? rllava try-reward RECIPE shows both side by side"):format(
+        name, PATIENCE)
     end)
   end
 end
@@ -65,7 +67,8 @@ local function truncated(self, m, cfg)
   local share = m["response_length/clip_ratio"]
   return self:once("truncated", share and share > 0.2, function()
     local limit, p95 = cfg.rollout.max_new_tokens, m["response_length/p95"]
-    local length = p95 and p95 < limit and (" (95%% of the others took at most %.0f)"):format(p95) or ""
+    local length = p95 and p95 < limit
+      and (" (95%% of the others took at most %.0f)"):format(p95) or ""
     return ("%.0f%% of the responses were cut off at rollout.max_new_tokens = %d%s; try %d"):format(
       100 * share, limit, length, 2 * limit)
   end)
@@ -74,7 +77,9 @@ end
 local function not_finite(self, m, out)
   local names = {}
   for name, v in pairs(m) do
-    if type(v) == "number" and (v ~= v or math.abs(v) == math.huge) then names[#names + 1] = name end
+    if type(v) == "number" and (v ~= v or math.abs(v) == math.huge) then
+      names[#names + 1] = name
+    end
   end
   table.sort(names)
   for _, name in ipairs(names) do
@@ -87,9 +92,10 @@ end
 local function entropy(self, m)
   local now = m["actor/entropy"]
   if now then self.first_entropy = self.first_entropy or now end
-  return self:once("entropy", now and self.first_entropy > 1e-3 and now < 0.05 * self.first_entropy, function()
-    return ("the entropy fell from %.3g to %.3g: responses hardly vary any more; a smaller optim.lr, a KL term or "
-      .. "loss.entropy_coeff hold it"):format(self.first_entropy, now)
+  local fell = now and self.first_entropy > 1e-3 and now < 0.05 * self.first_entropy
+  return self:once("entropy", fell, function()
+    return ("the entropy fell from %.3g to %.3g: responses hardly vary any more; a smaller "
+      .. "optim.lr, a KL term or loss.entropy_coeff hold it"):format(self.first_entropy, now)
   end)
 end
 
