@@ -81,7 +81,7 @@ T.goldens = os.getenv "RLLAVA_GOLDENS" or "tests/golden"
 
 --- One golden file: body() gives the largest error as a share of its tolerance (or raises).
 function T.golden(path, body)
-  T.test(path, function()
+  T.test("goldens " .. path, function()
     local ok, worst = pcall(body)
     if not ok then
       print(("not ok %s: %s"):format(path, tostring(worst)))
