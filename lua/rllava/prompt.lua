@@ -76,7 +76,8 @@ local function pictures(policy, row, options)
     if not processor then
       rl.raise("%s: pictures: expected none, %s reads no pictures", row.source or "row", policy.path)
     end
-    local whole = source.rgb and source or image.decode(source.bytes, source.path or row.source)
+    local whole = source.rgb and source
+      or image.decode(source.bytes or require("rllava.files").read(source.path), source.path or row.source)
     local patch = processor.rule.patch
     local held = image.limit(whole, options.min_pixels, options.max_pixels, patch * processor.rule.merge)
     out[i] = processor:image(held)
@@ -93,12 +94,17 @@ end
 --- picture's area; chat: instead of the policy's own.
 function prompt.of_row(policy, row, options)
   options = options or {}
-  local images = pictures(policy, row, options)
-  local messages = require("rllava.chat").messages(row.prompt, #images, 0, options.format_prompt)
-  local text = (options.chat or policy.chat):render(messages, { add_generation_prompt = true })
-  local self = prompt.new(policy, policy.tokenizer:encode(text), images)
-  self.text = text
-  return self
+  local ok, self = pcall(function()
+    local images = pictures(policy, row, options)
+    local messages = require("rllava.chat").messages(row.prompt, #images, 0, options.format_prompt)
+    local text = (options.chat or policy.chat):render(messages, { add_generation_prompt = true })
+    local made = prompt.new(policy, policy.tokenizer:encode(text), images)
+    made.text = text
+    return made
+  end)
+  if ok then return self end
+  local message = tostring(self)
+  error(row.source and not message:find(row.source, 1, true) and row.source .. ": " .. message or message, 0)
 end
 
 return prompt
