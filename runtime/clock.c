@@ -1,7 +1,9 @@
-/* What this process knows of its machine: time, memory, terminal. */
+/* What this process knows of its machine: time, memory, terminal, the wish that it end. */
 #include "runtime.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -43,3 +45,18 @@ int rl_terminal_columns(int fd) {
     if (!isatty(fd)) return 0;
     return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
+
+static volatile sig_atomic_t pressed;
+
+/* The second signal is for those who will not wait. */
+static void press(int number) {
+    if (pressed++) signal(number, SIG_DFL), raise(number);
+}
+
+int rl_interrupt_catch(int on) {
+    struct sigaction act = { .sa_handler = on ? press : SIG_DFL };
+    pressed = 0;
+    return sigaction(SIGINT, &act, NULL) || sigaction(SIGTERM, &act, NULL) ? rl_refuse("interrupt: %s", strerror(errno)) : 0;
+}
+
+int rl_interrupted(void) { return pressed != 0; }

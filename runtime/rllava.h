@@ -101,6 +101,9 @@ double rl_memory_peak(void);
 double rl_time(void);
 double rl_clock(void);
 void rl_sleep(double seconds);
+/* From on = 1 to on = 0, Ctrl-C and SIGTERM only leave word; a second one ends the process.  Was there one? */
+int rl_interrupt_catch(int on);
+int rl_interrupted(void);
 /* Is the open file fd a terminal?  Its columns; 0: no terminal. */
 int rl_terminal_columns(int fd);
 

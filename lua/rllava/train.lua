@@ -3,6 +3,7 @@
 ---   train.run(cfg)          cfg as rllava.recipe resolves it
 ---   train.open(cfg)         the same without starting: trainer:step(n) runs one step by hand
 local rl = require "rllava.ffi"
+local C = rl.C
 local Batch = require "rllava.batch"
 local feed = require "rllava.feed"
 local metrics = require "rllava.metrics"
@@ -172,10 +173,11 @@ function Trainer:validate(step)
   return self.run:validated(step, found, shown, self.clock)
 end
 
---- What follows a step: its line and samples, validation, a checkpoint -> does training go on?
+--- What follows a step: its line and samples, validation, a checkpoint -> does training go on?  Not after
+--- Ctrl-C, which leaves a checkpoint of the step that was running.
 function Trainer:after(step, found, batch)
-  local cfg, last, go_on = self.cfg.trainer, self.last, true
-  local function due(freq) return step == last or freq > 0 and step % freq == 0 end
+  local cfg, last, go_on = self.cfg.trainer, self.last, C.rl_interrupted() == 0
+  local function due(freq) return go_on and (step == last or freq > 0 and step % freq == 0) end
   self.run:trained(step, found, batch)
   if due(cfg.val_freq) then go_on = self:validate(step) end
   if due(cfg.save_freq) or not go_on then self.run:save(step, self.policy, self.updater.optimizer, self:state()) end
@@ -204,13 +206,16 @@ end
 
 local train = { open = Trainer.open }
 
---- Runs a recipe to its end -> exit status.
+--- Runs a recipe to its end -> exit status: 0, or 130 where Ctrl-C (or SIGTERM) ended it after a step.
 function train.run(cfg)
   local trainer = Trainer.open(cfg)
-  local ok, message = xpcall(function() trainer:train() end, function(m) return m end)
+  C.rl_interrupt_catch(1)
+  local ok, message = pcall(trainer.train, trainer)
+  local stopped = C.rl_interrupted() == 1
+  C.rl_interrupt_catch(0)
   trainer:close()
   if not ok then error(message, 0) end
-  return 0
+  return stopped and 130 or 0
 end
 
 return train
