@@ -18,6 +18,7 @@ T.test("keys: a recipe's values, then the command line's, over the defaults", fu
     { "command line", "recipe" })
   T.equal({ cfg.optim.betas, cfg.data.val, cfg.data.shuffle },
     { { 0.9, 0.95 }, { "a@test", "b" }, false })
+  T.equal(recipe.resolve(rl.recipe {}, "x.lua", { "rollout.max_new_tokens=77" }).loss.norm_len, 77)
   T.equal({ cfg.rollout.val.n, cfg.rollout.val.temperature, cfg.trainer.max_steps }, { 1, 0 })
 end)
 

@@ -87,6 +87,7 @@ local file_says = "the reward file says so itself: a function, or a table with s
 alias.refuse = {
   { "^data%.val_batch_size$",
     "validation covers data.val in one go; data.val_rows takes only the first rows" },
+  { "^data%.video_fps$", "pictures only; frames of a video can be given as pictures" },
   { "^data%.num_workers$", "rows are prepared in this process; leave it out" },
   { "^data%.filter_overlong_prompts_workers$", "rows are prepared in this process; leave it out" },
   { "^data%.dataset_", class },

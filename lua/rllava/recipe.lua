@@ -112,6 +112,7 @@ function recipe.resolve(t, path, overrides)
   local loaded = algorithm.load(spec or keys.default "algorithm", folder)
   local cfg, set = keys.finish(settings, loaded.defaults, path)
   cfg.algorithm = loaded
+  cfg.loss.norm_len = cfg.loss.norm_len or cfg.rollout.max_new_tokens
   cfg.recipe = { path = path, folder = folder, name = name_of(path), set = set,
     overrides = overrides or {} }
   check_logger(cfg)

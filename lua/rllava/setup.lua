@@ -62,7 +62,14 @@ end
 --- What the algorithm and the config ask of the run: { ref_logp, value, greedy = true }.
 local function needs(algorithm, cfg)
   local asked = { ref_logp = cfg.loss.use_kl_loss or cfg.loss.use_kl_in_reward }
-  for _, need in ipairs(algorithm.needs or {}) do asked[need] = true end
+  local given = { ref_logp = true, greedy = true, logp = true }
+  for _, need in ipairs(algorithm.needs or {}) do
+    if not given[need] then
+      rl.raise("algorithm %s: asks for '%s', which a training run does not give (it gives greedy, logp and ref_logp)",
+        algorithm.name, need)
+    end
+    asked[need] = true
+  end
   return asked
 end
 
