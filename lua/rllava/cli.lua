@@ -6,7 +6,7 @@ usage: rllava RECIPE.lua [key=value ...]   train
        rllava --print-config RECIPE.lua [key=value ...]   every key, its value and who set it
        rllava keys [WORD]                  all keys with their defaults
        rllava try-reward RECIPE.lua [--n N] [key=value ...]   responses and what the reward says
-       rllava show RUN [STEP [N] [val]]    responses that a run has kept
+       rllava show RUN STEP [N] [val]         responses that a run has kept
        rllava FILE.lua [args]              run a Lua file
        rllava -e CODE                      run a line of Lua]]
 
