@@ -1,5 +1,6 @@
 --- Truths as data sets hold them (text, number, list of alternatives, object), and the graders.
 local grade = require "rllava.reward.grade"
+local equal = require "rllava.reward.equal"
 
 local answer = {}
 
@@ -37,7 +38,7 @@ function answer.alternatives(v)
   return list
 end
 
-local graders = { rllava = grade }
+local graders = { rllava = grade, equal = equal }
 
 --- Is the text `given` right?  truth: any JSON value; grader: "rllava" or "equal".
 function answer.grade(given, truth, grader)

@@ -57,11 +57,18 @@ function text.skip_space(s, i)
   return i
 end
 
+--- The byte at which the character that ends at byte j (the last one) begins.
+function text.rfind_character(s, j)
+  j = j or #s
+  local i = j
+  while i > 1 and j - i < 3 and byte(s, i) >= 0x80 and byte(s, i) < 0xC0 do i = i - 1 end
+  return i
+end
+
 --- Where the white space that ends at byte j begins: the last byte before it.
 function text.skip_back(s, j)
   while j >= 1 do
-    local i = j
-    while i > 1 and j - i < 3 and byte(s, i) >= 0x80 and byte(s, i) < 0xC0 do i = i - 1 end
+    local i = text.rfind_character(s, j)
     local code, after = decode(s, i)
     if after ~= j + 1 or not is_space(code) then break end
     j = i - 1
@@ -139,13 +146,6 @@ function text.rfind(s, mark)
   return last
 end
 
---- The byte at which the last character of s begins.
-function text.rfind_character(s)
-  local i = #s
-  while i > 1 and #s - i < 3 and byte(s, i) >= 0x80 and byte(s, i) < 0xC0 do i = i - 1 end
-  return i
-end
-
 --- The number of characters.
 function text.length(s)
   local n = 0
@@ -177,7 +177,7 @@ function text.lower(s)
   local out = {}
   for i, after, c in text.each(s) do
     local small = c < 0x80 and c >= 65 and c <= 90 and c + 32 or lower_code(c)
-    out[#out + 1] = small == c and sub(s, i, after - 1) or text.encode(small)
+    out[#out + 1] = c == 0x130 and "i\204\135" or small == c and sub(s, i, after - 1) or text.encode(small)
   end
   return table.concat(out)
 end
