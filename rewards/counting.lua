@@ -20,7 +20,8 @@ local function is_right(response, truth, strict)
   local given = tags.unwrap(response, "answer", true)
   if strict then
     return tags.first(response, "answer") ~= nil
-      and answers.grade(text.strip(tags.first(response, "answer")), tags.unwrap(truth, "answer"), "equal")
+      and answers.grade(text.strip(tags.first(response, "answer")), tags.unwrap(truth, "answer"),
+        "equal")
   end
   return agree(found(response), found(truth)) or given == tags.unwrap(truth, "answer", true)
 end

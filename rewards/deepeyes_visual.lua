@@ -57,4 +57,5 @@ local function score(response, answer, row, options)
     + options.tool_weight * tool, accuracy = accuracy, format = format, tool = tool }
 end
 
-return { defaults = { acc_weight = 0.8, format_weight = 0.2, tool_weight = 1.2, gate = false }, score = score }
+return { defaults = { acc_weight = 0.8, format_weight = 0.2, tool_weight = 1.2, gate = false },
+  score = score }

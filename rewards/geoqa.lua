@@ -1,5 +1,6 @@
 --- The embedded geometry task, strictly: the text inside <answer>...</answer> is the answer, to the
---- letter; a bare number earns nothing.  format: the response is <think>...</think><answer>...</answer>.
+--- letter; a bare number earns nothing.  format: the response is
+--- <think>...</think><answer>...</answer>.
 --- overall = (1 - format_weight) accuracy + format_weight format
 local tags = require "rllava.reward.tags"
 local text = require "rllava.reward.text"

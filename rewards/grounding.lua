@@ -1,7 +1,7 @@
 --- Grounding: overlap of the box in the response with the true one.
 ---   accuracy  IoU^2
----   format    the response, without <|endoftext|>, begins like Qwen's box tokens: with <, > or one of
----             their bare names.  strict = true: it is the whole sequence of reference, box and end
+---   format    the response, without <|endoftext|>, begins like Qwen's box tokens: with <, > or
+---             one of their bare names.  strict = true: it is the whole sequence of reference, box and end
 ---   overall   (1 - format_weight) accuracy + format_weight format
 --- scale: what the response's numbers are counted in: "1000" (thousandths of the picture), "unit",
 --- "resized" (pixels the model saw), "original"; "auto": thousandths after <|box_start|>, else
@@ -10,7 +10,8 @@ local box = require "rllava.reward.box"
 local text = require "rllava.reward.text"
 
 local heads = { "<", ">", "object_ref_start", "object_ref_end", "box_start", "box_end", "im_end" }
-local tokens = { "<|object_ref_start|>", "<|object_ref_end|><|box_start|>", "<|box_end|><|im_end|>" }
+local tokens = { "<|object_ref_start|>", "<|object_ref_end|><|box_start|>",
+  "<|box_end|><|im_end|>" }
 
 local function has_form(s, strict)
   if not strict then
@@ -43,7 +44,8 @@ local function score(response, answer, row, options)
   if truth then
     local b = found or { 0, 0, 0, 0 }
     local thousand = box.frame("1000")
-    b = options.scale == "auto" and guessed(s, b) or box.map(b, box.frame(options.scale, row), thousand)
+    b = options.scale == "auto" and guessed(s, b)
+      or box.map(b, box.frame(options.scale, row), thousand)
     accuracy = box.iou(b, box.map(truth, box.frame(options.truth, row), thousand)) ^ 2
     if accuracy ~= accuracy then accuracy = 0 end
   end
@@ -53,4 +55,5 @@ local function score(response, answer, row, options)
     not truth and "the truth is no box" or not found and "no box" or nil
 end
 
-return { defaults = { format_weight = 0.5, strict = false, scale = "auto", truth = "1000" }, score = score }
+return { defaults = { format_weight = 0.5, strict = false, scale = "auto", truth = "1000" },
+  score = score }

@@ -1,5 +1,6 @@
 --- Mathematics: the answer in \boxed{} (or in <answer> tags) against the truth, and the form of the
---- response.  accuracy, format in {0, 1}; overall = (1 - format_weight) accuracy + format_weight format.
+--- response.  accuracy, format in {0, 1}; overall = (1 - format_weight) accuracy + format_weight
+--- format.
 ---
 ---   tag            "boxed": the last \boxed{}, without one the text "None", as RLLaVA grades it
 ---                  "answer": what stands in <answer>...</answer>, and nothing else

@@ -1,4 +1,5 @@
---- Open-vocabulary detection: a list of { 'Position': [x1, y1, x2, y2], 'Confidence': c } in <answer>.
+--- Open-vocabulary detection: a list of { 'Position': [x1, y1, x2, y2], 'Confidence': c } in
+--- <answer>.
 ---   iou         boxes in falling confidence take the free true box of highest IoU, if above 0.5;
 ---               sum of IoU / max(number of true boxes, of predictions)
 ---   confidence  mean over predictions: c where it was matched, 1 - c where not, held to 0..1
@@ -41,17 +42,21 @@ local function position(element)
   local v = type(element) == "table" and element.object
     and member(element, { "Position", "position", "bbox", "Bbox" }) or NOWHERE
   if type(v) ~= "table" then return type(v) == "string" and NOWHERE or nil end
-  if #v == 2 and type(v[1]) == "table" and type(v[2]) == "table" then v = { v[1][1], v[1][2], v[2][1], v[2][2] } end
+  if #v == 2 and type(v[1]) == "table" and type(v[2]) == "table" then
+    v = { v[1][1], v[1][2], v[2][1], v[2][2] }
+  end
   for i = 1, 4 do if type(v[i]) ~= "number" then return NOWHERE end end
   return #v == 4 and v or NOWHERE
 end
 
-local confidences = { "Confidence", "confidence", "score", "Score", "prob", "Prob", "probability", "Probability" }
+local confidences = { "Confidence", "confidence", "score", "Score", "prob", "Prob", "probability",
+  "Probability" }
 
 local function confidence(element)
   for _, name in ipairs(confidences) do
     local v = element.members[name]
-    local c = (type(v) == "number" or type(v) == "string") and tonumber(v) or type(v) == "boolean" and (v and 1 or 0)
+    local c = (type(v) == "number" or type(v) == "string") and tonumber(v) or type(v) == "boolean"
+      and (v and 1 or 0)
     if c and c == c then return c end
   end
   return 0
@@ -77,7 +82,10 @@ local function predictions(list)
 end
 
 local function overlap(a, b)
-  if math.min(a[3], b[3]) <= math.max(a[1], b[1]) or math.min(a[4], b[4]) <= math.max(a[2], b[2]) then return 0 end
+  if math.min(a[3], b[3]) <= math.max(a[1], b[1])
+    or math.min(a[4], b[4]) <= math.max(a[2], b[2]) then
+    return 0
+  end
   return box.iou(a, b)
 end
 
@@ -101,7 +109,9 @@ local MAX_BOXES = 2000
 --- -> iou, confidence; zeros where the response or the truth is no list of boxes.
 local function accuracy(response, truth)
   local inside = tags.first(response, "answer", true)
-  if not inside or not text.has(inside, "Position") or not text.has(inside, "Confidence") then return 0, 0 end
+  if not inside or not text.has(inside, "Position") or not text.has(inside, "Confidence") then
+    return 0, 0
+  end
   inside = text.replace(text.replace(inside, "[[", "["), "]]", "]")
   local list, true_list = read_list("<answer>" .. inside .. "</answer>"), read_list(truth)
   local found = list and #list > 0 and #list <= MAX_BOXES and predictions(list)
@@ -120,7 +130,8 @@ local function score(response, answer, row, options)
   local iou, trust = accuracy(response, answers.text(answer))
   local format = tags.starts(response, "answer") and 1 or 0
   local w = options.weight
-  return { overall = w * iou + w * trust + (1 - 2 * w) * format, format = format, iou = iou, confidence = trust }
+  return { overall = w * iou + w * trust + (1 - 2 * w) * format, format = format, iou = iou,
+    confidence = trust }
 end
 
 return { defaults = { weight = 0.33 }, score = score }

@@ -1,5 +1,5 @@
---- DAPO's soft overlong punishment, to be added to another reward: 0 up to max_length - buffer tokens,
---- then falling in a line to -factor at max_length.  arXiv:2503.14476, eq. 13.
+--- DAPO's soft overlong punishment, to be added to another reward: 0 up to max_length - buffer
+--- tokens, then falling in a line to -factor at max_length.  arXiv:2503.14476, eq. 13.
 local length = require "rllava.reward.length"
 
 return {

@@ -1,6 +1,6 @@
---- We-Math: accuracy 0..1 (the chosen letter; or the share of the answer's parts that are right), and
---- the form <think>...</think><answer>...</answer>.  The truth may be an object (or its JSON text) with
---- the members answer, ID and key.
+--- We-Math: accuracy 0..1 (the chosen letter; or the share of the answer's parts that are right),
+--- and the form <think>...</think><answer>...</answer>.  The truth may be an object (or its JSON
+--- text) with the members answer, ID and key.
 ---   overall  (1 - format_weight) accuracy + format_weight format; format_weight = 0 leaves it out
 local wemath = require "rllava.reward.wemath"
 local tags = require "rllava.reward.tags"

@@ -1,5 +1,5 @@
---- We-Math over a whole set: the accuracy of each response and, the same in every row, how its steps
---- and composites go together.  With c_i the steps of a problem and c its composite:
+--- We-Math over a whole set: the accuracy of each response and, the same in every row, how its
+--- steps and composites go together.  With c_i the steps of a problem and c its composite:
 ---   IK  a step wrong, c wrong     (insufficient knowledge)
 ---   IG  every step right, c wrong (inadequate generalisation)
 ---   CM  c right and every step (strict) or some step (loose) right (complete mastery)
@@ -8,7 +8,8 @@
 --- A problem with a part missing counts in N alone.  Needs all rows in one call.
 local wemath = require "rllava.reward.wemath"
 
---- Rows of one number of steps -> a list of { c_1 .. c_n, multi = c }, in the order of their first step.
+--- Rows of one number of steps -> a list of { c_1 .. c_n, multi = c }, in the order of their first
+--- step.
 local function problems(results, steps)
   local by_key, list = {}, {}
   for _, r in ipairs(results) do
@@ -31,7 +32,7 @@ end
 local function count(problem)
   local right, wrong = 0, 0
   for i = 1, problem.steps do
-    if problem[i] == true then right = right + 1 elseif problem[i] == false then wrong = wrong + 1 end
+    if problem[i] then right = right + 1 elseif problem[i] == false then wrong = wrong + 1 end
   end
   return right, wrong
 end
@@ -82,9 +83,12 @@ local function metrics(results)
     wemath_score_loose = (n - 0.5 * t.IG - t.RM_loose - t.IK) / n,
     wemath_IK = t.IK / n, wemath_IG = t.IG / n,
     wemath_CM_strict = t.CM_strict / n, wemath_CM_loose = t.CM_loose / n,
-    wemath_RM_strict = rate(t.RM_strict, t.CM_strict), wemath_RM_loose = rate(t.RM_loose, t.CM_loose),
+    wemath_RM_strict = rate(t.RM_strict, t.CM_strict),
+    wemath_RM_loose = rate(t.RM_loose, t.CM_loose),
   }
-  out.wemath_onestep_acc, out.wemath_twostep_acc, out.wemath_threestep_acc = step_accuracy(two, three)
+  local one_step, two_step, three_step = step_accuracy(two, three)
+  out.wemath_onestep_acc, out.wemath_twostep_acc = one_step, two_step
+  out.wemath_threestep_acc = three_step
   return out
 end
 

@@ -10,18 +10,24 @@ local reward = rewards.open
 local function worst_of(got, want, tolerance, case)
   local worst = 0
   for name, value in pairs(want) do
-    if type(value) == "string" then value = ({ NaN = 0 / 0, Infinity = math.huge })[value] or -math.huge end
+    if type(value) == "string" then
+      value = ({ NaN = 0 / 0, Infinity = math.huge })[value] or -math.huge
+    end
     local share = got[name] == value and 0 or math.abs((got[name] or math.huge) - value) / tolerance
     if not (share <= 1) then
-      error(("%s: %s: expected %s, got %s for %q, truth %s"):format(case.category or "batch", name, value,
-        tostring(got[name]), tostring(case.response):sub(1, 200), json.encode(case.ground_truth or "")), 0)
+      error(("%s: %s: expected %s, got %s for %q, truth %s"):format(case.category
+        or "batch", name, value,
+        tostring(got[name]), tostring(case.response):sub(1, 200),
+          json.encode(case.ground_truth or "")), 0)
     end
     worst = math.max(worst, share)
   end
   return worst
 end
 
-local function golden(name) return json.decode(T.read(T.goldens .. "/rewards/" .. name .. ".json"), name) end
+local function golden(name)
+  return json.decode(T.read(T.goldens .. "/rewards/" .. name .. ".json"), name)
+end
 
 --- Every case of a golden file by f(case) -> scores, want(case) -> expected ones.
 local function check_cases(name, f, want)
@@ -99,7 +105,8 @@ local function check_share(name, least, is_right)
   T.test("math/" .. name, function()
     local right, list = 0, lines(path)
     for _, case in ipairs(list) do if is_right(case) then right = right + 1 end end
-    print(("%s math/%s  %d of %d right"):format(right >= least * #list and "ok" or "not ok", name, right, #list))
+    print(("%s math/%s  %d of %d right"):format(right >= least * #list and "ok"
+      or "not ok", name, right, #list))
     assert(right >= least * #list, name .. ": too few are right")
   end)
 end
@@ -128,7 +135,8 @@ end)
 T.test("roots, pi and i are numbers of their own", function()
   assert(graded("\\sqrt2-1", "\\frac{1}{1+\\sqrt 2}") and graded("1+\\sqrt2", "\\sqrt{3+2\\sqrt2}"))
   assert(graded("(1+i)^2", "2i") and graded("2i", "\\sqrt{-4}"))
-  assert(not graded("14.6969384566990690", "6\\sqrt{6}") and not graded("3.141592653589793", "\\pi"))
+  assert(not graded("14.6969384566990690", "6\\sqrt{6}")
+    and not graded("3.141592653589793", "\\pi"))
   assert(graded("\\cos 15^\\circ", "\\frac{\\sqrt{6}+\\sqrt{2}}{4}"))
 end)
 
@@ -142,7 +150,9 @@ end)
 
 T.test("the embedded task wants its answer in the tag, to the letter", function()
   local f = reward "geoqa"
-  local function parts(response) local s = f(response, 45, {}) return { s.overall, s.accuracy, s.format } end
+  local function parts(response) local s = f(response, 45, {})
+    return { s.overall, s.accuracy, s.format }
+  end
   T.near(parts "<think>90-45</think><answer>45</answer>", { 1, 1, 1 }, 1e-12)
   T.near(parts "<answer>45</answer>", { 0.9, 1, 0 }, 1e-12)
   T.near(parts "<think>x</think><answer>45.0</answer>", { 0.1, 0, 1 }, 1e-12)
@@ -151,7 +161,9 @@ T.test("the embedded task wants its answer in the tag, to the letter", function(
 end)
 
 T.test("mathematics: the place of the answer and the grader are options", function()
-  local function accuracy(response, truth, options) return reward("math", options)(response, truth, {}).accuracy end
+  local function accuracy(response, truth, options)
+    return reward("math", options)(response, truth, {}).accuracy
+  end
   T.equal(accuracy("<answer>7</answer>", "7"), 0)
   T.equal(accuracy("<answer>7</answer>", "7", { tag = "answer" }), 1)
   T.equal(accuracy("\\boxed{7}", 7, { tag = "answer" }), 0)
@@ -174,7 +186,8 @@ T.test("grounding maps boxes between the picture's sizes", function()
   local row = { image_sizes = { { original = { 200, 100 }, resized = { 100, 50 } } } }
   local f = reward("grounding", { scale = "resized", truth = "original" })
   T.near(f("[10, 10, 20, 20]", { 20, 20, 40, 40 }, row).accuracy, 1, 1e-12)
-  T.raises("expected the picture's sizes in row.image_sizes", function() f("[1,1,2,2]", { 1, 1, 2, 2 }, {}) end)
+  T.raises("expected the picture's sizes in row.image_sizes",
+    function() f("[1,1,2,2]", { 1, 1, 2, 2 }, {}) end)
   local strict = reward("grounding", { strict = true })
   T.equal(strict("<", "[0,0,1,1]", {}).format, 0)
   T.equal(strict("<|object_ref_start|>a<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|><|im_end|>",
@@ -184,7 +197,8 @@ end)
 T.test("similar queries of a search agent score by their trigrams", function()
   local f = reward "agent_search"
   local function accuracy(query)
-    return f("<think>t</think><search>" .. query .. "</search>", "<search>height of the eiffel tower</search>", {}).accuracy
+    return f("<think>t</think><search>" .. query
+      .. "</search>", "<search>height of the eiffel tower</search>", {}).accuracy
   end
   T.near(accuracy "Height of the Eiffel Tower", 1, 1e-12)
   assert(accuracy "height of eiffel tower" > 0.7)
@@ -195,7 +209,8 @@ T.test("the tool bonus of an agent can be tied to a right answer", function()
   local row = { step_reward = 1 }
   local response = "<think>t</think><answer>wrong</answer>"
   for _, name in ipairs { "agent_search_agentic", "agent_code_agentic", "deepeyes_visual" } do
-    T.equal({ reward(name)(response, "right", row).tool, reward(name, { gate = true })(response, "right", row).tool },
+    T.equal({ reward(name)(response, "right", row).tool,
+      reward(name, { gate = true })(response, "right", row).tool },
       { 1, 0 })
   end
 end)

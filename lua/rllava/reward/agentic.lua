@@ -38,7 +38,8 @@ function agentic.step_reward(row)
 end
 
 local function has_form(s)
-  return text.count(s, "<answer>") < 2 and text.count(s, "<think>") < 2 and tags.contains(s, "answer")
+  return text.count(s, "<answer>") < 2 and text.count(s, "<think>") < 2
+    and tags.contains(s, "answer")
 end
 
 local defaults = { acc_weight = 0.8, format_weight = 0.2, tool_weight = 1.2, gate = false }
@@ -58,7 +59,8 @@ function agentic.reward(chinese)
     if options.gate and accuracy <= 0.5 then tool = 0 end
     local format = has_form(response) and 1 or 0
     return { overall = options.acc_weight * accuracy + options.format_weight * format
-      + options.tool_weight * tool, accuracy = accuracy, exact_match = exact, format = format, tool = tool }
+      + options.tool_weight * tool, accuracy = accuracy, exact_match = exact, format = format,
+        tool = tool }
   end
   return { defaults = defaults, score = score }
 end

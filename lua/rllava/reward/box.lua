@@ -37,7 +37,8 @@ local function find(s, shape)
   end
 end
 
---- The box in a text: the first [a,b,c,d], else the first (a,b,c,d), else (a,b),(c,d) -> list, or nil.
+--- The box in a text: the first [a,b,c,d], else the first (a,b,c,d), else (a,b),(c,d) -> list;
+--- or nil.
 function box.read(s)
   return find(s, "[#,#,#,#]") or find(s, "(#,#,#,#)") or find(s, "(#,#),(#,#)")
 end
@@ -88,16 +89,17 @@ end
 
 local frames = { ["1000"] = { 1000, 1000 }, unit = { 1, 1 } }
 
---- The picture size that boxes of a scale are counted in: "1000", "unit", or "original", "resized" of
---- the row's first picture.  Raises where that is not known.
+--- The picture size that boxes of a scale are counted in: "1000", "unit", or "original", "resized"
+--- of the row's first picture.  Raises where that is not known.
 function box.frame(scale, row)
   if frames[scale] then return frames[scale] end
   if scale ~= "original" and scale ~= "resized" then
-    error(("reward: scale: expected auto, 1000, unit, original or resized, got '%s'"):format(tostring(scale)), 0)
+    error("reward: scale: expected auto, 1000, unit, original or resized, got " .. tostring(scale), 0)
   end
   local sizes = box.sizes(row, 1)
   if not sizes or not sizes[scale] then
-    error(("reward: scale '%s': expected the picture's sizes in row.image_sizes, found none"):format(scale), 0)
+    error("reward: scale " .. scale .. ": expected the picture's sizes in row.image_sizes, found none",
+      0)
   end
   return sizes[scale]
 end

@@ -1,37 +1,43 @@
---- One spelling for an answer: Unicode signs as LaTeX or ASCII, no wrappers, no spacing macros, text
---- macros as plain words, sets in the bytes \17 ... \18.
+--- One spelling for an answer: Unicode signs as LaTeX or ASCII, no wrappers, no spacing macros,
+--- text macros as plain words, sets in the bytes \17 ... \18.
 local text = require "rllava.reward.text"
 local replace = text.replace
 
-local signs = { { "−", "-" }, { "–", "-" }, { "×", "\\times " }, { "·", "\\cdot " }, { "⋅", "\\cdot " },
-  { "÷", "/" }, { "π", "\\pi " }, { "√", "\\sqrt " }, { "∞", "\\infty " }, { "°", "^\\circ " }, { "≤", "\\le " },
-  { "≥", "\\ge " }, { "⩽", "\\le " }, { "⩾", "\\ge " }, { "≠", "\\ne " }, { "∪", "\\cup " }, { "∩", "\\cap " },
-  { "∅", "\\emptyset " }, { "±", "\\pm " }, { "∈", "\\in " }, { "≈", "\\approx " }, { "∠", "\\angle " },
-  { "½", "\\frac{1}{2}" }, { "⅓", "\\frac{1}{3}" }, { "⅔", "\\frac{2}{3}" }, { "¼", "\\frac{1}{4}" },
+local signs = { { "−", "-" }, { "–", "-" }, { "×", "\\times " }, { "·", "\\cdot " },
+  { "⋅", "\\cdot " }, { "÷", "/" }, { "π", "\\pi " }, { "√", "\\sqrt " }, { "∞", "\\infty " },
+  { "°", "^\\circ " }, { "≤", "\\le " }, { "≥", "\\ge " }, { "⩽", "\\le " }, { "⩾", "\\ge " },
+  { "≠", "\\ne " }, { "∪", "\\cup " }, { "∩", "\\cap " }, { "∅", "\\emptyset " }, { "±", "\\pm " },
+  { "∈", "\\in " }, { "≈", "\\approx " }, { "∠", "\\angle " }, { "½", "\\frac{1}{2}" },
+  { "⅓", "\\frac{1}{3}" }, { "⅔", "\\frac{2}{3}" }, { "¼", "\\frac{1}{4}" },
   { "¾", "\\frac{3}{4}" }, { "²", "^2" }, { "³", "^3" }, { "θ", "\\theta " }, { "α", "\\alpha " },
-  { "β", "\\beta " }, { "，", "," }, { "。", "." }, { "（", "(" }, { "）", ")" }, { "：", ":" }, { "；", ";" },
-  { "％", "%" }, { "＝", "=" }, { "＋", "+" }, { "－", "-" }, { "“", '"' }, { "”", '"' }, { "‘", "'" },
-  { "’", "'" }, { "\194\160", " " }, { "\227\128\128", " " } }
+  { "β", "\\beta " }, { "，", "," }, { "。", "." }, { "（", "(" }, { "）", ")" }, { "：", ":" },
+  { "；", ";" }, { "％", "%" }, { "＝", "=" }, { "＋", "+" }, { "－", "-" }, { "“", '"' }, { "”", '"' },
+  { "‘", "'" }, { "’", "'" }, { "\194\160", " " }, { "\227\128\128", " " } }
 
-local macros = { { "\\dfrac", "\\frac" }, { "\\tfrac", "\\frac" }, { "\\cfrac", "\\frac" }, { "\\dbinom", "\\binom" },
-  { "\\tbinom", "\\binom" }, { "\\leqslant", "\\le " }, { "\\geqslant", "\\ge " }, { "\\leq", "\\le " },
-  { "\\geq", "\\ge " }, { "\\lt", "<" }, { "\\gt", ">" }, { "\\neq", "\\ne " }, { "\\lvert", "|" },
-  { "\\rvert", "|" }, { "\\varnothing", "\\emptyset " }, { "\\lbrace", "\\{" }, { "\\rbrace", "\\}" },
-  { "\\colon", ":" }, { "{,}", "," }, { "\\degree", "^\\circ " }, { "^{\\circ}", "^\\circ " }, { "\\$", "" },
-  { "\\%", "%" }, { "\\{", "\17" }, { "\\}", "\18" }, { "\\&", "&" }, { "\\_", "_" } }
+local macros = { { "\\dfrac", "\\frac" }, { "\\tfrac", "\\frac" }, { "\\cfrac", "\\frac" },
+  { "\\dbinom", "\\binom" }, { "\\tbinom", "\\binom" }, { "\\leqslant", "\\le " },
+  { "\\geqslant", "\\ge " }, { "\\leq", "\\le " }, { "\\geq", "\\ge " }, { "\\lt", "<" },
+  { "\\gt", ">" }, { "\\neq", "\\ne " }, { "\\lvert", "|" }, { "\\rvert", "|" },
+  { "\\varnothing", "\\emptyset " }, { "\\lbrace", "\\{" }, { "\\rbrace", "\\}" },
+  { "\\colon", ":" }, { "{,}", "," }, { "\\degree", "^\\circ " }, { "^{\\circ}", "^\\circ " },
+  { "\\$", "" }, { "\\%", "%" }, { "\\{", "\17" }, { "\\}", "\18" }, { "\\&", "&" },
+  { "\\_", "_" } }
 
 --- Macros that only set type or space.
-local silent = { left = true, right = true, big = true, Big = true, bigg = true, Bigg = true, bigl = true,
-  bigr = true, Bigl = true, Bigr = true, displaystyle = true, textstyle = true, limits = true, quad = true,
-  qquad = true, boldsymbol = true, bm = true, bf = true, rm = true, it = true }
+local silent = { left = true, right = true, big = true, Big = true, bigg = true, Bigg = true,
+  bigl = true, bigr = true, Bigl = true, Bigr = true, displaystyle = true, textstyle = true,
+  limits = true, quad = true, qquad = true, boldsymbol = true, bm = true, bf = true, rm = true,
+  it = true }
 
 --- Macros whose argument stands for itself, as words.
-local wrappers = { text = true, textbf = true, textit = true, textrm = true, mathrm = true, mathbf = true,
-  mathit = true, mathsf = true, operatorname = true, mbox = true, hbox = true, boxed = true, fbox = true,
-  emph = true, underline = true, vec = true, hat = true, overrightarrow = true, overleftrightarrow = true,
-  widehat = true, ensuremath = true, textnormal = true }
+local wrappers = { text = true, textbf = true, textit = true, textrm = true, mathrm = true,
+  mathbf = true, mathit = true, mathsf = true, operatorname = true, mbox = true, hbox = true,
+  boxed = true, fbox = true, emph = true, underline = true, vec = true, hat = true,
+  overrightarrow = true, overleftrightarrow = true, widehat = true, ensuremath = true,
+  textnormal = true }
 
---- "\text{abc}" -> " abc "; silent macros and \, \; \! go.  One pass; what wrapped is left as a group.
+--- "\text{abc}" -> " abc "; silent macros and \, \; \! go.  One pass; what wrapped is left as a
+--- group.
 local function unwrap(s)
   local out, i, closing, depth = {}, 1, {}, 0
   while true do
@@ -56,7 +62,8 @@ local function unwrap(s)
       else
         local sign = s:sub(i, i)
         i = i + 1
-        out[#out + 1] = sign == "!" and "" or sign == "\\" and "\\\\" or sign:find "[,;: >()%[%]~]" and " " or "\\" .. sign
+        out[#out + 1] = sign == "!" and "" or sign == "\\" and "\\\\" or sign:find "[,;: >()%[%]~]"
+          and " " or "\\" .. sign
       end
     end
   end
@@ -95,7 +102,8 @@ local function peel(s)
   for _ = 1, 8 do
     local before = s
     s = text.strip(s)
-    s = s:match "^%*%*(.+)%*%*$" or s:match "^`(.+)`$" or s:match '^"(.+)"$' or s:match "^'(.+)'$" or s
+    s = s:match "^%*%*(.+)%*%*$" or s:match "^`(.+)`$" or s:match '^"(.+)"$' or s:match "^'(.+)'$"
+      or s
     s = s:match "^(.-)[%.;,]$" or s
     for _, hedge in ipairs(hedges) do
       if s:sub(1, #hedge):lower() == hedge then s = s:sub(#hedge + 1) end
@@ -110,7 +118,9 @@ local multiples = { { "million", 6 }, { "billion", 9 }, { "trillion", 12 } }
 --- "5 million" -> "5\\times 10^{6}".
 local function spell_out(s)
   for _, pair in ipairs(multiples) do
-    if s:find(pair[1], 1, true) then s = s:gsub("(%d) ?" .. pair[1] .. "%f[%A]", "%1\\times 10^{" .. pair[2] .. "}") end
+    if s:find(pair[1], 1, true) then
+      s = s:gsub("(%d) ?" .. pair[1] .. "%f[%A]", "%1\\times 10^{" .. pair[2] .. "}")
+    end
   end
   return s
 end

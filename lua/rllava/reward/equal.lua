@@ -1,6 +1,7 @@
---- Do two answers mean the same?  Numbers by value (2/4 is 1/2, 50\% is 0.5), sets and lists without
---- order, tuples and intervals with their brackets, inequalities as intervals, equations up to a
---- factor, matrices by entry, units converted, choices by their letter, words by their spelling.
+--- Do two answers mean the same?  Numbers by value (2/4 is 1/2, 50\% is 0.5), sets and lists
+--- without order, tuples and intervals with their brackets, inequalities as intervals, equations up
+--- to a factor, matrices by entry, units converted, choices by their letter, words by their
+--- spelling.
 local text = require "rllava.reward.text"
 local clean = require "rllava.reward.clean"
 local latex = require "rllava.reward.latex"
@@ -14,12 +15,13 @@ local MAX_LENGTH, MAX_ITEMS, MAX_DEPTH = 2000, 64, 8
 local equal
 
 local months = {}
-for _, m in ipairs(text.words [[january february march april may june july august september october november
-  december jan feb mar apr jun jul aug sep sept oct nov dec]]) do months[m] = true end
+for _, m in ipairs(text.words [[january february march april may june july august september
+  october november december jan feb mar apr jun jul aug sep sept oct nov dec]]) do months[m] = true end
 
-local synonyms = { ["does not exist"] = "undefined", dne = "undefined", ["doesn't exist"] = "undefined",
-  ["no solutions"] = "no solution", ["\\emptyset"] = "no solution", ["empty set"] = "no solution",
-  ["\17 \18"] = "no solution", ["\17\18"] = "no solution", infinite = "infinity" }
+local synonyms = { ["does not exist"] = "undefined", dne = "undefined",
+  ["doesn't exist"] = "undefined", ["no solutions"] = "no solution", ["\\emptyset"] = "no solution",
+  ["empty set"] = "no solution", ["\17 \18"] = "no solution", ["\17\18"] = "no solution",
+  infinite = "infinity" }
 
 --- Words without case, quotes and (where no digit stands in them) punctuation.
 local function words_of(s)
@@ -43,7 +45,8 @@ local function equal_words(a, b)
   return a ~= "" and (a == b or d ~= nil and d == date(b))
 end
 
---- The letter of a choice: "B", "(B)", "B.", "B. 12", "Option B" -> "B"; strict: nothing may follow.
+--- The letter of a choice: "B", "(B)", "B.", "B. 12", "Option B" -> "B"; strict: nothing may
+--- follow.
 local function choice(s, strict)
   s = text.strip(s):gsub("^[Oo]ption ", ""):gsub("^[Cc]hoice ", ""):gsub("^[Aa]nswer:? ", "")
   local letter, rest = s:match "^%(%s*([A-Ja-j])%s*%)(.*)$"
@@ -88,7 +91,9 @@ local function proportional(f, g, positive)
     local c, d = numeric.value(g, point)
     if not a or not c or b ~= 0 or d ~= 0 or math.abs(a) < 1e-9 then return false end
     local k = c / a
-    if factor and math.abs(k - factor) > 1e-9 * math.abs(factor) or positive and k <= 0 then return false end
+    if factor and math.abs(k - factor) > 1e-9 * math.abs(factor) or positive and k <= 0 then
+      return false
+    end
     factor = k
   end
   return factor ~= 0
@@ -98,7 +103,8 @@ local relation = split.relation
 
 local function is_unknown(s)
   s = text.strip(s)
-  return s:find "^%a$" ~= nil or s:find "^%a_{?%w+}?$" ~= nil or s:find "^\\%a+$" ~= nil and s ~= "\\pi" and s ~= "\\infty"
+  return s:find "^%a$" ~= nil or s:find "^%a_{?%w+}?$" ~= nil or s:find "^\\%a+$" ~= nil
+    and s ~= "\\pi" and s ~= "\\infty"
     or s:find "^%a%(%a%)$" ~= nil or s:find "^\\angle%s*%a+$" ~= nil or s:find "^%a%a%a?$" ~= nil
 end
 
@@ -111,8 +117,12 @@ local function interval_of(r)
       sign = ({ ["<"] = ">", [">"] = "<", ["<="] = ">=", [">="] = "<=" })[sign]
     end
     if not is_unknown(left) or not sign then return nil end
-    if sign == ">" or sign == ">=" then return (sign == ">" and "(" or "[") .. right .. ",\\infty)" end
-    if sign == "<" or sign == "<=" then return "(-\\infty," .. right .. (sign == "<" and ")" or "]") end
+    if sign == ">" or sign == ">=" then
+      return (sign == ">" and "(" or "[") .. right .. ",\\infty)"
+    end
+    if sign == "<" or sign == "<=" then
+      return "(-\\infty," .. right .. (sign == "<" and ")" or "]")
+    end
     return nil
   end
   if #r.signs ~= 2 or not is_unknown(r.sides[2]) then return nil end
@@ -192,7 +202,8 @@ local function as_union(x)
   return union
 end
 
---- Both as structures: sets, lists, tuples, unions, matrices -> true, false; nil where neither is one.
+--- Both as structures: sets, lists, tuples, unions, matrices -> true, false; nil where neither is
+--- one.
 local function equal_structures(a, b, depth)
   local x, y = split.structure(a), split.structure(b)
   if not x and not y then return nil end

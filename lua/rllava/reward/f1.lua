@@ -5,7 +5,8 @@ local text = require "rllava.reward.text"
 local f1 = {}
 
 --- Full-width punctuation that goes too where Chinese is meant.
-local wide_marks = "！？｡＂＃＄％＆＇（）＊＋，－．／：；＜＝＞＠［＼］＾＿｀｛｜｝～、。：《》【】"
+local wide_marks = "！？｡＂＃＄％＆＇（）＊＋，－．／"
+  .. "：；＜＝＞＠［＼］＾＿｀｛｜｝～、。：《》【】"
 local is_wide = {}
 for i, after in text.each(wide_marks) do is_wide[wide_marks:sub(i, after - 1)] = true end
 

@@ -7,8 +7,8 @@ local MAX_LENGTH, MAX_DEPTH = 2000, 60
 
 local functions = { sqrt = true, ln = true }
 local refused = { nan = true, oo = true, zoo = true, is = true, ["if"] = true, ["in"] = true,
-  ["or"] = true, as = true, csc = true, re = true, im = true, rf = true, ff = true, li = true, jn = true,
-  yn = true, fft = true, eye = true, fu = true }
+  ["or"] = true, as = true, csc = true, re = true, im = true, rf = true, ff = true, li = true,
+  jn = true, yn = true, fft = true, eye = true, fu = true }
 local whole = { xi = true, mu = true, nu = true }        -- Greek letters stay in one piece
 
 local function refuse() error("not a formula", 0) end
@@ -38,7 +38,10 @@ local function number_at(s, i)
   local mantissa = s:match("^%d+%.?%d*", i) or s:match("^%.%d+", i)
   local exponent = s:match("^e[-+]?%d+", i + #mantissa) or ""
   local after = i + #mantissa + #exponent
-  if s:match("^0%d", i) and mantissa:find "^%d+$" and tonumber(mantissa) ~= 0 and exponent == "" then refuse() end
+  if s:match("^0%d", i) and mantissa:find "^%d+$" and tonumber(mantissa) ~= 0
+    and exponent == "" then
+    refuse()
+  end
   if s:sub(after, after) == "_" or s:match("^0[xob]", i) then refuse() end
   local token = { kind = "num", mantissa .. exponent }
   if s:sub(after, after) == "j" then return { kind = "imaginary", token[1] }, after + 1 end

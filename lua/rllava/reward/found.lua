@@ -32,13 +32,15 @@ local function number_at(s, i)
   return sign .. whole .. fraction:gsub(",", "."), at + #whole + #fraction
 end
 
---- A formula of digits and operators at byte i, closed by a stop, a space or the end -> it, the byte after.
+--- A formula of digits and operators at byte i, closed by a stop, a space or the end -> it, the
+--- byte after.
 local function expression_at(s, i)
   local run = s:sub(i, i + MAX_EXPRESSION):match "^%-?%(?%-?%d[%d.%s+%-*/^()]*"
   if not run or not run:find("[+%-*/^()]", 2) then return nil end
   for last = #run, 2, -1 do
     local piece, next = run:sub(1, last), s:sub(i + last, i + last)
-    local closed = next == "" or next:find "[.,:%s)$]" or s:find("^%*%*[.,:%s)$]", i + last) or i + last + 1 == #s
+    local closed = next == "" or next:find "[.,:%s)$]" or s:find("^%*%*[.,:%s)$]", i + last)
+      or i + last + 1 == #s
       and s:sub(-2) == "**"
     if closed and piece:find "^%-?%(?%-?%d[%d.%s+%-*/^()]*[+%-*/^()][%d.%s+%-*/^()]+" then
       return piece, i + last
@@ -80,7 +82,8 @@ local function dollars(s, from, to)
     local shut = s:find("$", at + 1, true)
     if not shut then return nil end
     local inside = s:sub(at + 1, shut - 1)
-    local tree = inside ~= "" and not inside:find "\n" and not s:sub(at - 1, at - 1):find "%d" and read(inside)
+    local tree = inside ~= "" and not inside:find "\n" and not s:sub(at - 1, at - 1):find "%d"
+      and read(inside)
     if tree then return tree, shut + 1 end
     at = shut
   end

@@ -50,7 +50,10 @@ end
 local function split_tuple(s)
   s = normalize.join_thousands(s)
   if s == "" then return {} end
-  if #s <= 2 or not s:find "^[%[%]()]" or not s:find "[%[%]()]$" or s:sub(2, -2):find "[%[%]()]" then return { s } end
+  if #s <= 2 or not s:find "^[%[%]()]" or not s:find "[%[%]()]$"
+    or s:sub(2, -2):find "[%[%]()]" then
+    return { s }
+  end
   local parts = text.split(s:sub(2, -2), ",")
   for i, part in ipairs(parts) do parts[i] = text.strip(part) end
   return parts
@@ -64,7 +67,9 @@ end
 
 --- given, truth: texts -> true or false.
 return function(given, truth)
-  if #given > MAX_LENGTH or #truth > MAX_LENGTH then return text.strip(given) == text.strip(truth) end
+  if #given > MAX_LENGTH or #truth > MAX_LENGTH then
+    return text.strip(given) == text.strip(truth)
+  end
   if normalize.first(truth) == normalize.first(given) then return true end
   local a, b = normalize.second(truth), normalize.second(given)
   if a == b then return true end

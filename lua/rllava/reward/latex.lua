@@ -1,63 +1,16 @@
---- Cleaned LaTeX or plain notation -> the tree of a formula (see rllava.reward.formula for its form).
----   2\sqrt{3}, 1\frac{1}{2}, x^{2}, \sin 30^\circ, \log_2 8, |x|, 3!, 50%, 0.\overline{3}, \binom{5}{2}
+--- Cleaned LaTeX or plain notation -> the tree of a formula (see rllava.reward.formula for its
+--- form).
+---   2\sqrt{3}, 1\frac{1}{2}, x^{2}, \sin 30^\circ, \log_2 8, |x|, 3!, 50%, 0.\overline{3},
+---   \binom{5}{2}
 local text = require "rllava.reward.text"
+local tokenize = require "rllava.reward.latex_token"
 
 local MAX_LENGTH, MAX_DEPTH = 2000, 60
 
-local functions = { sin = "sin", cos = "cos", tan = "tan", cot = "cot", sec = "sec", csc = "csc",
-  arcsin = "arcsin", arccos = "arccos", arctan = "arctan", sinh = "sinh", cosh = "cosh", tanh = "tanh",
-  ln = "ln", log = "log", lg = "log", exp = "exp", floor = "floor", ceil = "ceil", abs = "abs" }
 local trigonometric = { sin = true, cos = true, tan = true, cot = true, sec = true, csc = true }
-local structures = { frac = true, sqrt = true, binom = true, overline = true, bar = true }
-local operators = { times = "*", cdot = "*", ast = "*", div = "/", circ = "circ" }
-local words = { pi = "pi", infty = "infinity", infinity = "infinity", inf = "infinity", oo = "infinity" }
 
 local function refuse() error("not a formula", 0) end
 local function number(digits) return { op = "num", digits } end
-
---- A name, with or without its backslash, -> token; plain runs of letters are unknowns, one by one.
-local function name_token(name, macro, tokens)
-  if functions[name] then tokens[#tokens + 1] = { kind = "function", functions[name] }
-  elseif structures[name] and (macro or name == "sqrt") then tokens[#tokens + 1] = { kind = name }
-  elseif macro and operators[name] then tokens[#tokens + 1] = { kind = operators[name] }
-  elseif words[name] then tokens[#tokens + 1] = { kind = "var", words[name] }
-  elseif macro then tokens[#tokens + 1] = { kind = "var", "\\" .. name }
-  elseif #name > 3 then refuse()
-  else
-    for c in name:gmatch "." do tokens[#tokens + 1] = { kind = "var", c } end
-  end
-end
-
-local function number_token(s, i, tokens)
-  local digits = s:match("^%d+%.?%d*", i) or s:match("^%.%d+", i)
-  local exponent = s:match("^[eE][-+]?%d+", i + #digits) or ""
-  tokens[#tokens + 1] = { kind = "num", digits .. exponent, at = i, last = i + #digits + #exponent }
-  return i + #digits + #exponent
-end
-
-local function tokenize(s)
-  local tokens, i = {}, 1
-  while i <= #s do
-    local c = s:sub(i, i)
-    if c:find "%s" then i = i + 1
-    elseif c:find "%d" or c == "." and s:find("^%d", i + 1) then i = number_token(s, i, tokens)
-    elseif c == "\\" then
-      local name = s:match("^%a+", i + 1) or refuse()
-      name_token(name, true, tokens)
-      i = i + 1 + #name
-    elseif c:find "%a" then
-      local name = s:match("^%a+", i)
-      name_token(name, false, tokens)
-      i = i + #name
-    elseif s:find("^%*%*", i) then
-      tokens[#tokens + 1], i = { kind = "^" }, i + 2
-    elseif c:find "[-+*/^_()%[%]{}|!%%]" then
-      tokens[#tokens + 1], i = { kind = c }, i + 1
-    else refuse() end
-    if #tokens > 0 then tokens[#tokens].stop = i end
-  end
-  return tokens
-end
 
 local P = {}
 P.__index = P
@@ -101,7 +54,7 @@ function P:argument(digit)
   if self:kind() == "{" then return self:group() end
   local t = self.tokens[self.at]
   if t and t.kind == "num" and digit and #t[1] > 1 and t[1]:find "^%d+$" then
-    self.tokens[self.at] = { kind = "num", t[1]:sub(2), at = t.at + 1, last = t.last, stop = t.stop }
+    self.tokens[self.at] = { kind = "num", t[1]:sub(2), at = t.at + 1, last = t.last }
     return number(t[1]:sub(1, 1))
   end
   return self:atom()
@@ -178,7 +131,9 @@ end
 function P:number()
   local digits = self:take("num")[1]
   local kind = self:kind()
-  if (kind == "overline" or kind == "bar") and digits:find "%." then return self:repeating(digits) end
+  if (kind == "overline" or kind == "bar") and digits:find "%." then
+    return self:repeating(digits)
+  end
   if kind == "_" then return self:unknown(digits) end        -- in another base
   if kind == "frac" and digits:find "^%d+$" then             -- 1\frac{1}{2}
     local at = self.at
@@ -245,8 +200,8 @@ function P:unary()
   return self:leave(x)
 end
 
-local starts = { num = true, var = true, frac = true, sqrt = true, ["function"] = true, ["("] = true,
-  ["["] = true, ["{"] = true, binom = true, overline = true, bar = true }
+local starts = { num = true, var = true, frac = true, sqrt = true, ["function"] = true,
+  ["("] = true, ["["] = true, ["{"] = true, binom = true, overline = true, bar = true }
 
 function P:starts() return starts[self:kind()] or self:kind() == "|" and self.bars == 0 end
 
@@ -259,8 +214,12 @@ end
 
 --- "1 1/2": a whole number, a space, a fraction.
 function P:mixed()
-  local a, b, c, d = self.tokens[self.at], self.tokens[self.at + 1], self:kind(2), self.tokens[self.at + 3]
-  if not (a and b and d and a.kind == "num" and b.kind == "num" and c == "/" and d.kind == "num") then return nil end
+  local a, b, c, d = self.tokens[self.at], self.tokens[self.at + 1], self:kind(2),
+    self.tokens[self.at + 3]
+  if not (a and b and d and a.kind == "num" and b.kind == "num" and c == "/"
+    and d.kind == "num") then
+    return nil
+  end
   if b.at == a.last or not (a[1] .. b[1] .. d[1]):find "^%d+$" then refuse() end
   self.at = self.at + 4
   return { op = "add", number(a[1]), { op = "div", number(b[1]), number(d[1]) } }

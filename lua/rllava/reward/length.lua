@@ -14,7 +14,9 @@ end
 ---   0 up to max_length - buffer, then (max_length - buffer - n) / buffer, -1 from max_length on.
 --- DAPO, arXiv:2503.14476, eq. 13.
 function length.overlong_penalty(n, max_length, buffer)
-  if not (buffer > 0) then error("reward: buffer: expected a number above 0, got " .. tostring(buffer), 0) end
+  if not (buffer > 0) then
+    error("reward: buffer: expected a number above 0, got " .. tostring(buffer), 0)
+  end
   return math.max(-1, math.min(0, (max_length - buffer - n) / buffer))
 end
 

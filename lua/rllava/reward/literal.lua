@@ -10,7 +10,8 @@ local function refuse() error("not JSON", 0) end
 
 local function skip(s, i) return s:match("^[ \t\r\n]*()", i) end
 
-local plain = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\", ["/"] = "/" }
+local plain = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\",
+  ["/"] = "/" }
 
 local function string_at(s, i)
   local out = {}

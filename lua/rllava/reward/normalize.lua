@@ -48,12 +48,15 @@ local function canonical_integer(s) return s == "0" or s:find "^%-?[1-9]%d*$" ~=
 --- "3/4" -> "\frac{3}{4}", for integers written plainly.
 local function slash_to_fraction(s)
   local parts = text.split(s, "/")
-  if #parts ~= 2 or not canonical_integer(parts[1]) or not canonical_integer(parts[2]) then return s end
+  if #parts ~= 2 or not canonical_integer(parts[1]) or not canonical_integer(parts[2]) then
+    return s
+  end
   return "\\frac{" .. parts[1] .. "}{" .. parts[2] .. "}"
 end
 
-local removed = { { "\n", "" }, { "\\!", "" }, { "\\\\", "\\" }, { "tfrac", "frac" }, { "dfrac", "frac" },
-  { "\\left", "" }, { "\\right", "" }, { "^{\\circ}", "" }, { "^\\circ", "" }, { "\\$", "" } }
+local removed = { { "\n", "" }, { "\\!", "" }, { "\\\\", "\\" }, { "tfrac", "frac" },
+  { "dfrac", "frac" }, { "\\left", "" }, { "\\right", "" }, { "^{\\circ}", "" }, { "^\\circ", "" },
+  { "\\$", "" } }
 local then_removed = { { "\\%", "" }, { "%", "" }, { " .", " 0." }, { "{.", "{0." } }
 
 local function rewrite(s, rules)
@@ -129,8 +132,8 @@ end
 --- Does s read as a whole number?
 function normalize.is_integer(s) return is_whole(float(normalize.join_thousands(s))) or false end
 
-local units = { "degree", "cm", "centimeter", "meter", "mile", "second", "minute", "hour", "day", "week",
-  "month", "year", "foot", "feet", "inch", "yard" }
+local units = { "degree", "cm", "centimeter", "meter", "mile", "second", "minute", "hour", "day",
+  "week", "month", "year", "foot", "feet", "inch", "yard" }
 
 --- Every occurrence of a unit goes, with its plural, spaces and exponent.
 local function remove_unit(s, unit)
@@ -181,8 +184,8 @@ local function join_mixed(s)
   return table.concat(out) .. s:sub(i)
 end
 
-local words = { { "\\%", "%" }, { "\\$", "$" }, { "$", "" }, { "%", "" }, { " or ", " , " }, { " and ", " , " },
-  { "million", "*10^6" }, { "billion", "*10^9" }, { "trillion", "*10^12" } }
+local words = { { "\\%", "%" }, { "\\$", "$" }, { "$", "" }, { "%", "" }, { " or ", " , " },
+  { " and ", " , " }, { "million", "*10^6" }, { "billion", "*10^9" }, { "trillion", "*10^12" } }
 
 --- Second form: plain text in lower case, without units, spaces and braces.
 function normalize.second(s)

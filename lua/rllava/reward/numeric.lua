@@ -1,7 +1,8 @@
 --- Numbers for trees that have no exact form: complex floating point, with the elementary
 --- functions.  A value is two results, real and imaginary part; nil where it is not defined.
 local numeric = {}
-local abs, floor, sqrt, exp, log, atan2 = math.abs, math.floor, math.sqrt, math.exp, math.log, math.atan2
+local abs, floor, sqrt, exp, log, atan2 = math.abs, math.floor, math.sqrt, math.exp, math.log,
+  math.atan2
 
 --- Values of the unknowns at the points of comparison: a positive one for odd, a negative for even.
 local function unknown(name, point)

@@ -5,28 +5,30 @@ local text = require "rllava.reward.text"
 local MAX_DEPTH = 60
 
 local symbols = {
-  pi = "π", alpha = "α", beta = "β", gamma = "γ", delta = "δ", epsilon = "ϵ", varepsilon = "ε", zeta = "ζ",
-  eta = "η", theta = "θ", vartheta = "ϑ", iota = "ι", kappa = "κ", lambda = "λ", mu = "μ", nu = "ν",
-  xi = "ξ", rho = "ρ", sigma = "σ", tau = "τ", upsilon = "υ", phi = "ϕ", varphi = "φ", chi = "χ",
-  psi = "ψ", omega = "ω", Gamma = "Γ", Delta = "Δ", Theta = "Θ", Lambda = "Λ", Xi = "Ξ", Pi = "Π",
-  Sigma = "Σ", Phi = "Φ", Psi = "Ψ", Omega = "Ω", infty = "∞", cup = "∪", cap = "∩", times = "×",
-  cdot = "·", div = "÷", ast = "∗", pm = "±", mp = "∓", le = "≤", leq = "≤", ge = "≥", geq = "≥",
-  neq = "≠", leqslant = "⩽", geqslant = "⩾", circ = "∘", angle = "∠", parallel = "∥",
-  perp = "⊥", sim = "∼", approx = "≈", equiv = "≡", cong = "≅", propto = "∝", to = "→", rightarrow = "→",
-  leftarrow = "←", Rightarrow = "⇒", leftrightarrow = "↔", uparrow = "↑", downarrow = "↓", mapsto = "↦",
-  emptyset = "∅", varnothing = "∅", ["in"] = "∈", notin = "∉", subset = "⊂", supset = "⊃", subseteq = "⊆",
-  supseteq = "⊇", setminus = "∖", prime = "'", mid = "|", nmid = "∤", vert = "|", lvert = "|", rvert = "|",
-  lfloor = "⌊", rfloor = "⌋", lceil = "⌈", rceil = "⌉", langle = "⟨", rangle = "⟩", lbrace = "{",
-  rbrace = "}", backslash = "\\", ldots = "…", dots = "…", cdots = "⋯", vdots = "⋮", ddots = "⋱",
-  sum = "∑", prod = "∏", int = "∫", partial = "∂", nabla = "∇", forall = "∀", exists = "∃", hbar = "ħ",
+  pi = "π", alpha = "α", beta = "β", gamma = "γ", delta = "δ", epsilon = "ϵ", varepsilon = "ε",
+  zeta = "ζ", eta = "η", theta = "θ", vartheta = "ϑ", iota = "ι", kappa = "κ", lambda = "λ",
+  mu = "μ", nu = "ν", xi = "ξ", rho = "ρ", sigma = "σ", tau = "τ", upsilon = "υ", phi = "ϕ",
+  varphi = "φ", chi = "χ", psi = "ψ", omega = "ω", Gamma = "Γ", Delta = "Δ", Theta = "Θ",
+  Lambda = "Λ", Xi = "Ξ", Pi = "Π", Sigma = "Σ", Phi = "Φ", Psi = "Ψ", Omega = "Ω", infty = "∞",
+  cup = "∪", cap = "∩", times = "×", cdot = "·", div = "÷", ast = "∗", pm = "±", mp = "∓", le = "≤",
+  leq = "≤", ge = "≥", geq = "≥", neq = "≠", leqslant = "⩽", geqslant = "⩾", circ = "∘",
+  angle = "∠", parallel = "∥", perp = "⊥", sim = "∼", approx = "≈", equiv = "≡", cong = "≅",
+  propto = "∝", to = "→", rightarrow = "→", leftarrow = "←", Rightarrow = "⇒", leftrightarrow = "↔",
+  uparrow = "↑", downarrow = "↓", mapsto = "↦", emptyset = "∅", varnothing = "∅", ["in"] = "∈",
+  notin = "∉", subset = "⊂", supset = "⊃", subseteq = "⊆", supseteq = "⊇", setminus = "∖",
+  prime = "'", mid = "|", nmid = "∤", vert = "|", lvert = "|", rvert = "|", lfloor = "⌊",
+  rfloor = "⌋", lceil = "⌈", rceil = "⌉", langle = "⟨", rangle = "⟩", lbrace = "{", rbrace = "}",
+  backslash = "\\", ldots = "…", dots = "…", cdots = "⋯", vdots = "⋮", ddots = "⋱", sum = "∑",
+  prod = "∏", int = "∫", partial = "∂", nabla = "∇", forall = "∀", exists = "∃", hbar = "ħ",
   ell = "ℓ", aleph = "ℵ", surd = "√", star = "⋆", bullet = "∙", because = "∵", therefore = "∴",
-  top = "⊤", vdash = "⊢", vee = "∨", wedge = "∧", oplus = "⊕", otimes = "⊗", frown = "⌢", square = "□",
-  dagger = "†", textdegree = "°", textdollar = "$", quad = "  ", qquad = "    ", item = "*",
-  sin = "sin", cos = "cos", tan = "tan", log = "log", ln = "ln", exp = "exp", arcsin = "arcsin",
-  arccos = "arccos", arctan = "arctan", sinh = "sinh", cosh = "cosh", tanh = "tanh", max = "max",
-  min = "min", sup = "sup", inf = "inf", lim = "lim",
-  [","] = " ", [":"] = " ", [";"] = " ", [">"] = " ", [" "] = " ", ["\n"] = " ", ["\t"] = " ", ["\\"] = "\n", ["{"] = "{",
-  ["}"] = "}", ["%"] = "%", ["$"] = "$", ["#"] = "#", ["&"] = "&", ["_"] = "_", ["-"] = "\194\173",
+  top = "⊤", vdash = "⊢", vee = "∨", wedge = "∧", oplus = "⊕", otimes = "⊗", frown = "⌢",
+  square = "□", dagger = "†", textdegree = "°", textdollar = "$", quad = "  ", qquad = "    ",
+  item = "*", sin = "sin", cos = "cos", tan = "tan", log = "log", ln = "ln", exp = "exp",
+  arcsin = "arcsin", arccos = "arccos", arctan = "arctan", sinh = "sinh", cosh = "cosh",
+  tanh = "tanh", max = "max", min = "min", sup = "sup", inf = "inf", lim = "lim", [","] = " ",
+  [":"] = " ", [";"] = " ", [">"] = " ", [" "] = " ", ["\n"] = " ", ["\t"] = " ", ["\\"] = "\n",
+  ["{"] = "{", ["}"] = "}", ["%"] = "%", ["$"] = "$", ["#"] = "#", ["&"] = "&", ["_"] = "_",
+  ["-"] = "\194\173",
 }
 
 local accents = { bar = "\204\133", hat = "\204\130", tilde = "\204\131", vec = "\226\131\151",
@@ -56,7 +58,8 @@ end
 
 local read
 
---- The next argument of a macro at byte i: a group, a macro or one character -> its text, the byte after.
+--- The next argument of a macro at byte i: a group, a macro or one character -> its text, the byte
+--- after.
 local function argument(s, i, depth)
   i = text.skip_space(s, i)
   local c = s:sub(i, i)
@@ -174,7 +177,8 @@ function read(s, i, stop, depth)
   return table.concat(out), i
 end
 
-local finish = { { "√", "sqrt" }, { "π", "pi" }, { "∞", "inf" }, { "∪", "U" }, { "·", "*" }, { "×", "*" } }
+local finish = { { "√", "sqrt" }, { "π", "pi" }, { "∞", "inf" }, { "∪", "U" }, { "·", "*" },
+  { "×", "*" } }
 
 --- LaTeX -> plain text; nil where a macro lacks its argument or groups nest too deeply.
 return function(s)

@@ -6,7 +6,8 @@ local split = {}
 local opening = { ["("] = true, ["["] = true, ["{"] = true, ["\17"] = true }
 local closing = { [")"] = true, ["]"] = true, ["}"] = true, ["\18"] = true }
 
---- s cut where cut(s, i) gives the length of a mark at byte i outside of all brackets -> pieces, marks.
+--- s cut where cut(s, i) gives the length of a mark at byte i outside of all brackets -> pieces,
+--- marks.
 local function cut_at(s, cut)
   local pieces, marks, depth, i, from = {}, {}, 0, 1, 1
   while i <= #s do
@@ -93,7 +94,8 @@ local function matrix(s)
   return rows
 end
 
---- A set, list, tuple or interval, union or matrix -> { kind, open, close, items... }; nil for one value.
+--- A set, list, tuple or interval, union or matrix -> { kind, open, close, items... }; nil for one
+--- value.
 function split.structure(s)
   local rows = matrix(s)
   if rows then return rows end

@@ -28,7 +28,8 @@ local function last_letter(s)
   for i, after, code in text.each(s) do
     local word = text.is_word(code)
     if candidate and not word then found = candidate end
-    candidate = word and not word_before and code >= 65 and code <= 69 and s:sub(i, after - 1) or nil
+    candidate = word and not word_before and code >= 65 and code <= 69 and s:sub(i, after - 1)
+      or nil
     word_before = word
   end
   return candidate or found
@@ -54,7 +55,9 @@ local function numbered_parts(s)
     local first, last, n = s:find("%((%d+)%)", i)
     if not first then break end
     local before = text.skip_back(s, first - 1)
-    if first == 1 or before < first - 1 then marks[#marks + 1] = { first - 1, last + 1, tonumber(n) } end
+    if first == 1 or before < first - 1 then
+      marks[#marks + 1] = { first - 1, last + 1, tonumber(n) }
+    end
     i = last + 1
   end
   if #marks < 2 then return { s } end
@@ -97,9 +100,10 @@ local function trimmed(list)
 end
 
 local stop_words = {}
-for _, word in ipairs(text.words [[the a an is are was were be been being have has had do does did will would
-  could should may might shall can to of in for on with at by from it its this that these those not and but
-  if then so because there here all each every both few more some any no than too very just about]]) do
+for _, word in ipairs(text.words [[the a an is are was were be been being have has had do does did
+  will would could should may might shall can to of in for on with at by from it its this that these
+  those not and but if then so because there here all each every both few more some any no than too
+  very just about]]) do
   stop_words[word] = true
 end
 
@@ -129,7 +133,9 @@ end
 --- A prediction against a truth that may have several parts -> 0..1.
 local function match_parts(given, truth, grade)
   if grade(given, truth) then return 1 end
-  local function same(a, b) return grade(a, b) or text.lower(text.strip(a)) == text.lower(text.strip(b)) end
+  local function same(a, b)
+    return grade(a, b) or text.lower(text.strip(a)) == text.lower(text.strip(b))
+  end
   local parts = numbered_parts(truth)
   if #parts >= 2 then return numbered_share(parts, given, grade) end
   parts = trimmed(or_parts(truth) or {})
