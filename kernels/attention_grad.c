@@ -60,9 +60,10 @@ static void some_queries(const pass *a, const rl_run *u, const rl_span *spans, i
     product_of_rows(ds, stride, g, dim, vt, dim, rows, up16(keys), dim);
     slopes(a, u, i, rows, head, keys, stride, s, ds);
     panels_of(panels, g, rows, dim);
-    add_to_keys(a, a->dv, u, spans, head, s, stride, panels, rows, keys);
+    if (a->dv) add_to_keys(a, a->dv, u, spans, head, s, stride, panels, rows, keys);
     panels_of(panels, q, rows, dim);
-    add_to_keys(a, a->dk, u, spans, head, ds, stride, panels, rows, keys);
+    if (a->dk) add_to_keys(a, a->dk, u, spans, head, ds, stride, panels, rows, keys);
+    if (!a->dq) return;
     float *dq = room(9, rows * dim);
     product_of_rows(dq, dim, ds, stride, kd, u->keys, rows, dim, keys);
     for (int64_t r = 0; r < rows; r++) {

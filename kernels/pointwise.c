@@ -148,8 +148,8 @@ void CPU(swiglu_grad)(rl_part p, float *da, float *db, const float *dy, const fl
 #pragma omp simd
     for (int64_t i = first(p, n); i < last(p, n); i++) {
         const float s = sigmoid_(a[i]);
-        da[i] += dy[i] * b[i] * (s * (1 + a[i] * (1 - s)));
-        db[i] += dy[i] * (a[i] * s);
+        if (da) da[i] += dy[i] * b[i] * (s * (1 + a[i] * (1 - s)));
+        if (db) db[i] += dy[i] * (a[i] * s);
     }
 }
 

@@ -73,7 +73,7 @@ static void end_numbers(rl_tensor *x) {
     if (x->released) free(x);
 }
 
-/* Outside every scope: what Lua let go and no recorded node needs can end now. */
+/* Outside every scope: what Lua let go can end now, since no recorded node needs it. */
 static void sweep_root(rl_scope *s) {
     int kept = 0;
     for (int i = 0; i < s->ntensors; i++) {
@@ -127,5 +127,5 @@ void rl_tensor_release(rl_tensor *x) {
     if (!x) return;
     x->released = true;
     if (x->closed) free(x);
-    else if (x->scope == &root && !root.nnodes && root.ntensors % 256 == 0) sweep_root(&root);
+    else if (x->scope == &root && current == &root && !root.nnodes && root.ntensors % 256 == 0) sweep_root(&root);
 }

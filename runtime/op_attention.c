@@ -36,7 +36,7 @@ static void attention_grad(const rl_node *n, rl_part p) {
     rl_tensor *q = n->in[0], *k = n->in[1], *v = n->in[2];
     const rl_table *t = n->in[3]->data;
     const int64_t heads = q->dim[1], kv_heads = k->dim[1], hd = q->dim[2];
-    rl_k->attention_grad(p, n->t, rl_grad(q), rl_grad(k), rl_grad(v), rl_grad(n->out[0]), n->out[0]->data,
+    rl_k->attention_grad(p, n->t, rl_grad_or_null(q), rl_grad_or_null(k), rl_grad_or_null(v), rl_grad(n->out[0]), n->out[0]->data,
                          n->out[1]->data, n->out[2]->data, q->data, k->data, v->data, t->runs, t->trees, t->ntrees,
                          t->spans, heads, kv_heads, hd, heads * hd, kv_heads * hd, (float)n->f[0]);
 }
@@ -60,7 +60,7 @@ static int layer(const rl_tensor *table) {
 rl_tensor *rl_attention(rl_tensor *q, rl_tensor *k, rl_tensor *v, rl_tensor *table, double scale) {
     if (!q || !k || !v || !table) return NULL;
     if (q->ndim != 3 || k->ndim != 3 || v->ndim != 3 || k->dim[2] != q->dim[2] || v->dim[1] != k->dim[1] ||
-        v->dim[2] != k->dim[2] || q->dim[1] % k->dim[1])
+        v->dim[2] != k->dim[2] || q->dim[1] % k->dim[1] || k->dim[0] != q->dim[0] || v->dim[0] != q->dim[0])
         return rl_fail("attention: expected q [rows, heads, d], k and v [rows, kv_heads, d], got %s, %s, %s",
                        rl_shape(q), rl_shape(k), rl_shape(v));
     if (table->dtype != RL_TABLE) return rl_fail("attention: table: expected a table of segments, got numbers");

@@ -3,9 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int check_index(const char *op, const rl_tensor *index) {
-    if (index->dtype == RL_I32 && index->ndim == 1) return 0;
-    return rl_refuse("%s: index: expected [rows] integers, got %s", op, rl_shape(index));
+/* [rows] integers from least to below - 1 (below < 0: symbolic), where their numbers are known. */
+static int check_index(const char *op, const rl_tensor *index, int64_t least, int64_t below) {
+    if (index->dtype != RL_I32 || index->ndim != 1)
+        return rl_refuse("%s: index: expected [rows] integers, got %s", op, rl_shape(index));
+    const int32_t *at = index->tape || below < 0 ? NULL : index->data;
+    for (int64_t i = 0; at && i < index->dim[0]; i++)
+        if (at[i] < least || at[i] >= below)
+            return rl_refuse("%s: index %lld: expected below %lld, got %d", op, (long long)i, (long long)below, at[i]);
+    return 0;
 }
 
 /* ---- embedding ---- */
@@ -24,8 +30,8 @@ const rl_op rl_op_embedding = { "embedding", embedding_run, embedding_grad, 1, 0
 
 rl_tensor *rl_embedding(rl_tensor *ids, rl_tensor *w) {
     if (!ids || !w) return NULL;
-    if (check_index("embedding", ids)) return NULL;
     if (w->ndim != 2 || !w->panels) return rl_fail("embedding: w: expected a parameter [vocab, d], got %s", rl_shape(w));
+    if (check_index("embedding", ids, 0, w->dim[0])) return NULL;
     const int64_t dim[] = { ids->dim[0], w->dim[1] };
     rl_tensor *y = rl_new(RL_F32, 2, dim);
     return rl_apply(&rl_op_embedding, (rl_node){ .in = { ids, w }, .out = { y } });
@@ -50,12 +56,8 @@ static const rl_op gather = { "gather", gather_run, gather_grad, 2, 0, NULL };
 
 rl_tensor *rl_gather(rl_tensor *x, rl_tensor *index) {
     if (!x || !index) return NULL;
-    if (check_index("gather", index)) return NULL;
-    if (index->data && !index->tape && x->dim[0] >= 0)
-        for (int64_t i = 0; i < index->dim[0]; i++)
-            if (((int32_t *)index->data)[i] >= x->dim[0])
-                return rl_fail("gather: index %lld: expected below %lld, got %d", (long long)i, (long long)x->dim[0],
-                               ((int32_t *)index->data)[i]);
+    if (!x->ndim) return rl_fail("gather: x: expected rows, got %s", rl_shape(x));
+    if (check_index("gather", index, INT32_MIN, x->dim[0])) return NULL;
     rl_tensor *y = rl_like(x);
     y->dim[0] = index->dim[0];
     return rl_apply(&gather, (rl_node){ .in = { x, index }, .out = { y } });
@@ -89,7 +91,11 @@ static const rl_op place = { "place", place_run, place_grad, 4, 0, NULL };
 
 rl_tensor *rl_place(rl_tensor *x, rl_tensor *rows, rl_tensor *index) {
     if (!x || !rows || !index) return NULL;
-    if (check_index("place", index)) return NULL;
+    if (rl_want_floats("place", "x", x) || rl_want_floats("place", "rows", rows)) return NULL;
+    if (x->ndim != 2 || rows->ndim != 2) return rl_fail("place: expected x [n, d] and rows [m, d], got %s, %s", rl_shape(x), rl_shape(rows));
+    if (check_index("place", index, INT32_MIN, x->dim[0])) return NULL;
+    if (rows->dim[0] != index->dim[0])
+        return rl_fail("place: rows: expected one for each index %s, got %s", rl_shape(index), rl_shape(rows));
     if (rl_cols(x) != rl_cols(rows)) return rl_fail("place: rows: expected rows as of x %s, got %s", rl_shape(x), rl_shape(rows));
     return rl_apply(&place, (rl_node){ .in = { x, rows, index }, .out = { rl_like(x) } });
 }
@@ -107,7 +113,7 @@ static void columns_grad(const rl_node *n, rl_part p) {
 static const rl_op columns = { "columns", columns_run, columns_grad, 0, 0, NULL };
 
 rl_tensor *rl_columns(rl_tensor *x, int from, int d) {
-    if (!x) return NULL;
+    if (!x || rl_want_floats("columns", "x", x)) return NULL;
     if (from < 0 || d < 1 || from + d > rl_cols(x))
         return rl_fail("columns: expected a range within the last axis of x %s, got %d to %d", rl_shape(x), from, from + d);
     return rl_apply(&columns, (rl_node){ .in = { x }, .out = { rl_like_cols(x, d) }, .i = { from } });

@@ -35,6 +35,7 @@ static const rl_op pack = { "pack", pack_run, pack_grad, 0, 0, NULL };
 
 rl_tensor *rl_linear(rl_tensor *x, rl_tensor *w, rl_tensor *bias) {
     if (!x || !w) return NULL;
+    if (rl_want_floats("linear", "x", x) || rl_want_floats("linear", "w", w)) return NULL;
     if (w->ndim != 2 || w->dim[1] != rl_cols(x))
         return rl_fail("linear: w: expected [n, %lld], the last axis of x %s, got %s", (long long)rl_cols(x),
                        rl_shape(x), rl_shape(w));

@@ -14,14 +14,19 @@ static void rmsnorm_grad(const rl_node *n, rl_part p) {
 static const rl_op rmsnorm = { "rmsnorm", rmsnorm_run, rmsnorm_grad, 3, 2, NULL };
 
 static int check_vector(const char *op, const char *which, const rl_tensor *x, const rl_tensor *w) {
-    if (w->ndim == 1 && w->dim[0] == rl_cols(x)) return 0;
+    if (rl_want_floats(op, "x", x) || rl_want_floats(op, which, w)) return -1;
+    if (x->ndim && w->ndim == 1 && w->dim[0] == rl_cols(x)) return 0;
     return rl_refuse("%s: %s: expected [%lld], the last axis of x %s, got %s", op, which, (long long)rl_cols(x),
                      rl_shape(x), rl_shape(w));
 }
 
+static int check_eps(const char *op, double eps) {
+    return eps > 0 ? 0 : rl_refuse("%s: eps: expected a number above 0, got %g", op, eps);
+}
+
 rl_tensor *rl_rmsnorm(rl_tensor *x, rl_tensor *w, double eps) {
     if (!x || !w) return NULL;                  /* an earlier op failed: its message stands */
-    if (check_vector("rmsnorm", "w", x, w)) return NULL;
+    if (check_vector("rmsnorm", "w", x, w) || check_eps("rmsnorm", eps)) return NULL;
     return rl_apply(&rmsnorm, (rl_node){ .in = { x, w }, .f = { eps },
                     .out = { rl_like(x), rl_new(RL_F32, x->ndim - 1, x->dim) } });
 }
@@ -42,6 +47,7 @@ static const rl_op layernorm = { "layernorm", layernorm_run, layernorm_grad, 3, 
 rl_tensor *rl_layernorm(rl_tensor *x, rl_tensor *w, rl_tensor *b, double eps) {
     if (!x || !w || !b) return NULL;
     if (check_vector("layernorm", "w", x, w) || check_vector("layernorm", "b", x, b)) return NULL;
+    if (check_eps("layernorm", eps)) return NULL;
     return rl_apply(&layernorm, (rl_node){ .in = { x, w, b }, .f = { eps },
                     .out = { rl_like(x), rl_new(RL_F32, x->ndim - 1, x->dim), rl_new(RL_F32, x->ndim - 1, x->dim) } });
 }

@@ -27,6 +27,8 @@ rl_tensor *rl_unary(rl_tensor *x, const char *op, double a, double b) {
     if (!x) return NULL;
     const int kind = word(names, op);
     if (kind < 0) return rl_fail("unary: op: expected one of %s, got %s", names, op);
+    if (rl_want_floats(op, "x", x)) return NULL;
+    if (kind == RL_CLAMP && a > b) return rl_fail("clamp: bounds: expected the lower first, got %g, %g", a, b);
     return rl_apply(&unary, (rl_node){ .in = { x }, .out = { rl_like(x) }, .i = { kind }, .f = { a, b } });
 }
 
@@ -58,7 +60,7 @@ static void binary_grad(const rl_node *n, rl_part p) {
         float *dx = rl_grad_or_null(n->in[which]);
         if (dx) rl_k->binary_grad(p, n->i[0], which, dx, rl_grad(n->out[0]), n->in[0]->data, n->in[1]->data,
                                   s.dim, s.a, s.b);
-        if (n->in[0] == n->in[1]) rl_pool_meet(p);      /* both add to the same place */
+        if (rl_root(n->in[0]) == rl_root(n->in[1])) rl_pool_meet(p);    /* both add to the same place */
     }
 }
 static const rl_op binary = { "binary", binary_run, binary_grad, 3, 0, NULL };
@@ -70,6 +72,7 @@ rl_tensor *rl_binary(rl_tensor *a, rl_tensor *b, const char *op) {
     if (!a || !b) return NULL;
     const int kind = word(names, op);
     if (kind < 0) return rl_fail("binary: op: expected one of %s, got %s", names, op);
+    if (rl_want_floats(op, "a", a) || rl_want_floats(op, "b", b)) return NULL;
     int64_t dim[RL_MAX_DIM];
     const int ndim = a->ndim > b->ndim ? a->ndim : b->ndim;
     for (int k = 0; k < ndim; k++) {
@@ -86,13 +89,14 @@ static void swiglu_run(const rl_node *n, rl_part p) {
     rl_k->swiglu(p, n->out[0]->data, n->in[0]->data, n->in[1]->data, rl_numel(n->in[0]));
 }
 static void swiglu_grad(const rl_node *n, rl_part p) {
-    rl_k->swiglu_grad(p, rl_grad(n->in[0]), rl_grad(n->in[1]), rl_grad(n->out[0]), n->in[0]->data, n->in[1]->data,
+    rl_k->swiglu_grad(p, rl_grad_or_null(n->in[0]), rl_grad_or_null(n->in[1]), rl_grad(n->out[0]), n->in[0]->data, n->in[1]->data,
                       rl_numel(n->in[0]));
 }
 static const rl_op swiglu = { "swiglu", swiglu_run, swiglu_grad, 3, 0, NULL };
 
 rl_tensor *rl_swiglu(rl_tensor *x, rl_tensor *up) {
     if (!x || !up) return NULL;
+    if (rl_want_floats("swiglu", "x", x) || rl_want_floats("swiglu", "up", up)) return NULL;
     if (x->ndim != up->ndim || memcmp(x->dim, up->dim, sizeof x->dim))
         return rl_fail("swiglu: up: expected %s as x, got %s", rl_shape(x), rl_shape(up));
     return rl_apply(&swiglu, (rl_node){ .in = { x, up }, .out = { rl_like(x) } });

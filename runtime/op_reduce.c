@@ -25,6 +25,7 @@ static const rl_op sum = { "sum", sum_run, sum_grad, 0, 0, sum_work };
 
 rl_tensor *rl_sum(rl_tensor *x, int axis) {
     if (!x) return NULL;
+    if (rl_want_floats("sum", "x", x)) return NULL;
     if (axis < -1 || axis >= x->ndim)
         return rl_fail("sum: axis: expected -1 to %d, got %d", x->ndim - 1, axis);
     int64_t dim[RL_MAX_DIM];
@@ -64,6 +65,7 @@ static int check_first(const char *op, const rl_tensor *first, int64_t segments,
     if (first->dtype != RL_I32 || first->ndim != 1 || first->dim[0] != segments + 1)
         return rl_refuse("%s: first: expected [%lld] integers, got %s", op, (long long)segments + 1, rl_shape(first));
     const int32_t *f = first->data;
+    if (!f) return rl_refuse("%s: first: expected numbers, got symbolic rows", op);
     for (int64_t s = 0; s < segments; s++)
         if (f[s + 1] < f[s]) return rl_refuse("%s: first: expected rising numbers, got %d after %d", op, f[s + 1], f[s]);
     if (f[0] != 0 || (elements >= 0 && f[segments] != elements))
@@ -74,6 +76,7 @@ static int check_first(const char *op, const rl_tensor *first, int64_t segments,
 rl_tensor *rl_segment_sum(rl_tensor *x, rl_tensor *first) {
     if (!x || !first) return NULL;
     const int64_t dim[] = { first->dim[0] - 1 };
+    if (rl_want_floats("segment_sum", "x", x)) return NULL;
     if (x->ndim != 1) return rl_fail("segment_sum: x: expected one axis, got %s", rl_shape(x));
     if (check_first("segment_sum", first, dim[0], x->dim[0])) return NULL;
     return rl_apply(&segment_sum, (rl_node){ .in = { x, first }, .out = { rl_new(RL_F32, 1, dim) } });
@@ -81,6 +84,7 @@ rl_tensor *rl_segment_sum(rl_tensor *x, rl_tensor *first) {
 
 rl_tensor *rl_segment_expand(rl_tensor *x, rl_tensor *first) {
     if (!x || !first) return NULL;
+    if (rl_want_floats("segment_expand", "x", x)) return NULL;
     if (x->ndim != 1) return rl_fail("segment_expand: x: expected one axis, got %s", rl_shape(x));
     if (check_first("segment_expand", first, x->dim[0], -1)) return NULL;
     const int64_t dim[] = { ((int32_t *)first->data)[x->dim[0]] };

@@ -30,8 +30,8 @@ static const rl_op rope = { "rope", rope_run, rope_grad, 2, 0, NULL };
 
 rl_tensor *rl_rope(rl_tensor *x, rl_tensor *cs) {
     if (!x || !cs) return NULL;
-    if (x->ndim != 3 || x->dim[2] != rl_cols(cs))
-        return rl_fail("rope: x: expected [rows, heads, %lld] as the table %s, got %s", (long long)rl_cols(cs),
-                       rl_shape(cs), rl_shape(x));
+    if (x->ndim != 3 || cs->ndim != 2 || x->dim[2] != rl_cols(cs) || x->dim[0] != cs->dim[0])
+        return rl_fail("rope: x: expected [rows, heads, %lld] with the rows of the table %s, got %s",
+                       (long long)rl_cols(cs), rl_shape(cs), rl_shape(x));
     return rl_apply(&rope, (rl_node){ .in = { x, cs }, .out = { rl_like(x) } });
 }

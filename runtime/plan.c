@@ -117,7 +117,7 @@ static void use_step(rl_replay *r, int *index, int s) {
     const rl_node *n = &step->node;
     for (int k = 0; k < RL_MAX_IN; k++) {
         if (!step->backward || n->op->saves_in >> k & 1) use(r, index, n->in[k], false, s);
-        if (step->backward && n->in[k] && n->in[k]->dtype == RL_F32) use(r, index, n->in[k], true, s);
+        if (step->backward && n->in[k] && n->in[k]->needs_grad) use(r, index, n->in[k], true, s);
     }
     for (int k = 0; k < RL_MAX_OUT && n->out[k]; k++) {
         if (!step->backward || n->op->saves_out >> k & 1) use(r, index, n->out[k], false, s);

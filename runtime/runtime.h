@@ -90,6 +90,9 @@ struct rl_tape {
     struct { char *name; rl_tensor *value; } *names; int nnames;   /* inputs and outputs */
 };
 
+/* -1, and a message, where x does not hold f32: "op: which: expected f32, got integers [3]". */
+int rl_want_floats(const char *op, const char *which, const rl_tensor *x);
+static inline rl_tensor *rl_root(rl_tensor *x) { return x->base ? x->base : x; }
 /* A tensor without numbers yet; shape as of x; the same with another last axis. */
 rl_tensor *rl_new(int dtype, int ndim, const int64_t *dim);
 rl_tensor *rl_like(const rl_tensor *x);

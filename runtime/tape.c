@@ -99,7 +99,10 @@ rl_tensor *rl_reshape(rl_tensor *x, int ndim, const int *dim) {
     const int first = x->tape ? 1 : 0;                  /* symbolic rows stay */
     if (ndim + first > RL_MAX_DIM) return rl_fail("reshape: expected at most 4 axes, got %d", ndim);
     if (first) d[0] = x->dim[0];
-    for (int i = 0; i < ndim; i++) n *= d[i + first] = dim[i];
+    for (int i = 0; i < ndim; i++) {
+        if (dim[i] < 0) return rl_fail("reshape: axis %d: expected a length, got %d", i, dim[i]);
+        n *= d[i + first] = dim[i];
+    }
     for (int i = first; i < x->ndim; i++) have *= x->dim[i];
     if (n != have)
         return rl_fail("reshape: expected %lld elements as in %s, got %lld", (long long)have, rl_shape(x),
@@ -110,6 +113,7 @@ rl_tensor *rl_reshape(rl_tensor *x, int ndim, const int *dim) {
 rl_tensor *rl_heads(rl_tensor *x, int head_dim) {
     if (!x) return NULL;
     const int64_t cols = rl_cols(x);
+    if (x->ndim != 2) return rl_fail("heads: x: expected [rows, d], got %s", rl_shape(x));
     if (head_dim < 1 || cols % head_dim)
         return rl_fail("heads: head_dim: expected a divisor of the last axis of x %s, got %d", rl_shape(x), head_dim);
     const int64_t dim[] = { x->dim[0], cols / head_dim, head_dim };
@@ -119,6 +123,9 @@ rl_tensor *rl_heads(rl_tensor *x, int head_dim) {
 rl_tensor *rl_tape_rows(rl_tensor *x, const char *kind, int cols) {
     if (!x) return NULL;
     if (!x->tape) {
+        if (cols < 1 || rl_numel(x) % cols)
+            return rl_fail("tape_rows: cols: expected a divisor of %lld, the elements of x %s, got %d",
+                           (long long)rl_numel(x), rl_shape(x), cols);
         const int64_t dim[] = { rl_numel(x) / (cols ? cols : 1), cols };
         return view(x, 2, dim);
     }
@@ -201,7 +208,7 @@ int rl_backward(rl_tensor *loss) {
         bool reached = y->grad || (nodes[i].out[1] && nodes[i].out[1]->grad);
         if (!reached) continue;
         for (int k = 0; k < RL_MAX_IN; k++)             /* made here: parts must not race to make it */
-            if (nodes[i].in[k] && nodes[i].in[k]->dtype == RL_F32) rl_grad(nodes[i].in[k]);
+            rl_grad_or_null(nodes[i].in[k]);
         for (int k = 0; k < RL_MAX_OUT && nodes[i].out[k]; k++) rl_grad(nodes[i].out[k]);
         rl_run_node(&nodes[i], true);
     }

@@ -25,6 +25,11 @@ double rl_uniform(double seed, double counter) {
     return u;
 }
 
+int rl_want_floats(const char *op, const char *which, const rl_tensor *x) {
+    if (x->dtype == RL_F32) return 0;
+    return rl_refuse("%s: %s: expected f32, got %s %s", op, which, x->dtype == RL_TABLE ? "a table" : "integers", rl_shape(x));
+}
+
 rl_tensor *rl_new(int dtype, int ndim, const int64_t *dim) {
     rl_tensor *x = calloc(1, sizeof *x);
     x->dtype = dtype, x->ndim = ndim, x->id = -1;

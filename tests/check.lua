@@ -76,6 +76,83 @@ function T.raises(text, body)
   end
 end
 
+--- Slopes by finite differences against gradients.  run(inputs, want) -> a flat list of outputs y and, where want,
+--- the gradients of sum(y w) towards each input; w(i): weight of output i.  inputs: flat lists of numbers.
+--- A central difference of fourth order, (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, sums in double; each gradient
+--- must be within tolerance of the largest one of its input.
+function T.slopes(inputs, run, tolerance, h)
+  h = h or 0.03
+  local function f()
+    local sum = 0
+    for i, y in ipairs((run(inputs, false))) do sum = sum + y * T.weight(i) end
+    return sum
+  end
+  local _, gradients = run(inputs, true)
+  for k, list in ipairs(inputs) do
+    local slopes, top = {}, 1e-3
+    for i, x in ipairs(list) do
+      local at = {}
+      for _, step in ipairs { -2, -1, 1, 2 } do
+        list[i] = x + step * h
+        at[step] = f()
+      end
+      list[i] = x
+      slopes[i] = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h)
+      top = math.max(top, math.abs(slopes[i]))
+    end
+    for i, s in ipairs(slopes) do
+      if not (math.abs(gradients[k][i] - s) <= (tolerance or 2e-3) * top) then
+        error(("input %d, element %d: slope %.6g, gradient %.6g"):format(k, i, s, gradients[k][i]), 2)
+      end
+    end
+  end
+end
+
+--- Weights between -1 and 1 that differ from output to output.
+function T.weight(i) return math.sin(12.9898 * i + 1) end
+
+--- Numbers of a shape between low and high (-1 and 1), the same in every run.
+function T.numbers(shape, seed, low, high)
+  local n, out, state = 1, {}, seed * 7919 + 17
+  for _, d in ipairs(shape) do n = n * d end
+  for i = 1, n do
+    state = state * 16807 % 2147483647
+    out[i] = (low or -1) + state / 2147483647 * ((high or 1) - (low or -1))
+  end
+  return out
+end
+
+-- Names of operations whose gradient a test has compared.
+T.proved = {}
+
+--- A test: the gradients of f(tensors) towards inputs of these shapes.  name: of the operation, words may follow.
+--- options: low, high (of the numbers), tolerance, h.
+function T.gradient(name, shapes, f, options)
+  options = options or {}
+  T.proved[name:match "^[%w_]+"] = true
+  T.test("gradient of " .. name, function()
+    local tensor, inputs = require "rllava.tensor", {}
+    for k, shape in ipairs(shapes) do inputs[k] = T.numbers(shape, k, options.low, options.high) end
+    T.slopes(inputs, function(lists, want)
+      local outputs, gradients = nil, {}
+      tensor.scope(function()
+        local x, weights = {}, {}
+        for k, list in ipairs(lists) do
+          x[k] = tensor.tensor(list):reshape(unpack(shapes[k]))
+          if want then x[k]:require_grad() end
+        end
+        local y = f(unpack(x))
+        outputs = y:totable()
+        if not want then return end
+        for i = 1, #outputs do weights[i] = T.weight(i) end
+        (y:reshape(#outputs) * tensor.tensor(weights)):sum():backward()
+        for k in ipairs(x) do gradients[k] = x[k]:grad():totable() end
+      end)
+      return outputs, gradients
+    end, options.tolerance, options.h)
+  end)
+end
+
 --- The folder of the golden values: RLLAVA_GOLDENS, or tests/golden.
 T.goldens = os.getenv "RLLAVA_GOLDENS" or "tests/golden"
 
