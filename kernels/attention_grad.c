@@ -10,13 +10,7 @@ typedef struct {
     int64_t heads, group, dim, q_stride, kv_stride;
 } pass;
 
-/* Rows of x [rows][dim] as panels [ceil(dim/16)][rows][16]. */
-static void panels_of(float *to, const float *x, int64_t rows, int64_t dim) {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t d = 0; d < up16(dim); d++) to[(d / 16 * rows + r) * 16 + d % 16] = d < dim ? x[r * dim + d] : 0;
-}
-
-/* s, dp [rows][stride] -> p and ds in their places, rounded as the products take them. */
+/* s, dp [rows][stride] -> p and ds in their places. */
 static void slopes(const pass *a, const rl_run *u, int64_t i, int64_t rows, int64_t head, int64_t keys, int64_t stride,
                    float *s, float *dp) {
     for (int64_t r = 0; r < rows; r++) {
@@ -31,55 +25,59 @@ static void slopes(const pass *a, const rl_run *u, int64_t i, int64_t rows, int6
             dr[j] = p * (dr[j] - d) * a->scale;
             sr[j] = p;
         }
-        for (int64_t j = see; j < keys; j++) sr[j] = dr[j] = 0;
-        for (int64_t j = 0; a->t == RL_BF16 && j < keys; j++) sr[j] = as_bf16(sr[j]), dr[j] = as_bf16(dr[j]);
+        memset(sr + see, 0, 4 * (size_t)(keys - see));
+        memset(dr + see, 0, 4 * (size_t)(keys - see));
     }
 }
 
 /* grad rows of the keys += w^T x: w [rows][stride] by keys, x as panels. */
 static void add_to_keys(const pass *a, float *grad, const rl_run *u, const rl_span *spans, int64_t head, const float *w,
                         int64_t stride, const float *x, int64_t rows, int64_t keys) {
-    int64_t j = 0;
-    for (int i = 0; i < u->spans && j < keys; i++) {
-        const rl_span *span = &spans[u->span0 + i];
-        const int64_t n = keys - j < span->n ? keys - j : span->n;
-        const matrix to = { grad + span->row * a->kv_stride + head * a->dim, a->kv_stride, RL_PANEL, a->dim };
-        CPU(multiply)(FLOATS, true, to, n, w + j, stride, x, rows * RL_PANEL, rows, false, NULL);
-        j += span->n;
+    const form f = form_of(a->t);
+    for (int64_t i = u->span0, j = 0; j < keys; j += spans[i++].n) {
+        const matrix to = { grad + spans[i].row * a->kv_stride + head * a->dim, a->kv_stride, RL_PANEL, a->dim };
+        CPU(multiply)(f, true, to, least(keys - j, spans[i].n), w + j, stride, x, steps_of(f, rows) * RL_PANEL, rows, false, NULL);
     }
 }
 
+/* Panels of a run for one kv head: keys across and down, values across. */
+typedef struct { const float *kt, *kd, *vt; } packed;
+
 static void some_queries(const pass *a, const rl_run *u, const rl_span *spans, int64_t i, int64_t count, int64_t head,
-                         const float *kt, const float *kd, const float *vt) {
+                         packed x) {
+    const form f = form_of(a->t);
     const int64_t rows = count * a->group, dim = a->dim, keys = seen(u, i + count - 1), stride = up16(u->keys);
-    float *q = room(3, rows * dim), *g = room(4, rows * dim);
-    float *s = room(6, rows * stride), *ds = room(7, rows * stride), *panels = room(8, rows * up16(dim));
-    gather_queries(q, a->t, a->q, a->q_stride, u->q0 + i, count, head, a->group, dim);
-    gather_queries(g, a->t, a->dout, a->heads * dim, u->q0 + i, count, head, a->group, dim);
-    product_of_rows(s, stride, q, dim, kt, dim, rows, up16(keys), dim);
-    product_of_rows(ds, stride, g, dim, vt, dim, rows, up16(keys), dim);
+    float *q = room(3, rows * dim), *g = room(4, rows * dim), *s = room(6, rows * stride), *ds = room(7, rows * stride);
+    float *panels = room(8, up2(rows) * up16(dim)), *dq = room(9, rows * dim);
+    gather_queries(q, a->q, a->q_stride, u->q0 + i, count, head, a->group, dim);
+    gather_queries(g, a->dout, a->heads * dim, u->q0 + i, count, head, a->group, dim);
+    product_of_rows(f, s, stride, q, dim, x.kt, dim, rows, up16(keys), dim);
+    product_of_rows(f, ds, stride, g, dim, x.vt, dim, rows, up16(keys), dim);
     slopes(a, u, i, rows, head, keys, stride, s, ds);
-    panels_of(panels, g, rows, dim);
+    CPU(panels_of_rows)(a->t, panels, g, dim, rows, dim);
     if (a->dv) add_to_keys(a, a->dv, u, spans, head, s, stride, panels, rows, keys);
-    panels_of(panels, q, rows, dim);
+    CPU(panels_of_rows)(a->t, panels, q, dim, rows, dim);
     if (a->dk) add_to_keys(a, a->dk, u, spans, head, ds, stride, panels, rows, keys);
     if (!a->dq) return;
-    float *dq = room(9, rows * dim);
-    product_of_rows(dq, dim, ds, stride, kd, u->keys, rows, dim, keys);
+    product_of_rows(f, dq, dim, ds, stride, x.kd, u->keys, rows, dim, keys);
     for (int64_t r = 0; r < rows; r++) {
         float *to = a->dq + (u->q0 + i + r / a->group) * a->q_stride + (head * a->group + r % a->group) * dim;
+#pragma omp simd
         for (int64_t d = 0; d < dim; d++) to[d] += dq[r * dim + d];
     }
 }
 
 static void one_run(const pass *a, const rl_run *u, const rl_span *spans, int64_t head) {
-    const source ks = { a->t, RL_F32, a->k, a->kv_stride, head, a->dim }, vs = { a->t, RL_F32, a->v, a->kv_stride, head, a->dim };
-    float *kt = room(0, up16(u->keys) * a->dim), *vt = room(1, up16(u->keys) * a->dim), *kd = room(2, u->keys * up16(a->dim));
-    keys_across(kt, &ks, u, spans, u->keys);
-    keys_across(vt, &vs, u, spans, u->keys);
-    keys_down(kd, &ks, u, spans, u->keys);
-    for (int64_t i = 0; i < u->qn; i += QUERIES)
-        some_queries(a, u, spans, i, u->qn - i < QUERIES ? u->qn - i : QUERIES, head, kt, kd, vt);
+    const source ks = { RL_F32, a->k, a->kv_stride, head, a->dim }, vs = { RL_F32, a->v, a->kv_stride, head, a->dim };
+    const int64_t keys = u->keys, block = queries_of(u, 2 * a->group);
+    float *kt = room(0, up16(keys) * up2(a->dim)), *vt = room(1, up16(keys) * up2(a->dim));
+    float *kd = room(2, up2(keys) * up16(a->dim));
+    const int32_t *row = rows_of(u, spans);
+    keys_across(a->t, kt, &ks, row, keys);
+    keys_across(a->t, vt, &vs, row, keys);
+    keys_down(a->t, kd, &ks, row, keys);
+    for (int64_t i = 0; i < u->qn; i += block)
+        some_queries(a, u, spans, i, least(block, u->qn - i), head, (packed){ kt, kd, vt });
 }
 
 void CPU(attention_grad)(rl_part p, rl_dtype t, float *dq, float *dk, float *dv, const float *dout, const float *out,

@@ -1,8 +1,5 @@
 /* Into panels and out of them; panels of the transpose. */
 #include "panel.h"
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
 /* ---- weights ---- */
 
@@ -18,9 +15,6 @@ void CPU(unpack)(rl_part p, float *w, const float *panels, int64_t n, int64_t k)
         for (int64_t i = 0; i < k; i++) w[j * k + i] = panels[(j / RL_PANEL * k + i) * RL_PANEL + j % RL_PANEL];
 }
 
-/* Two floats as a pair of bf16: the even one below. */
-static inline uint32_t pair(float even, float odd) { return to_bits(as_bf16(even)) >> 16 | to_bits(as_bf16(odd)); }
-
 void CPU(pack_bf16)(rl_part p, uint16_t *panels16, const float *panels, int64_t n, int64_t k) {
     uint32_t *out = (uint32_t *)panels16;
     for (int64_t j = first(p, panels_of(n)); j < last(p, panels_of(n)); j++) {
@@ -35,22 +29,7 @@ void CPU(pack_bf16)(rl_part p, uint16_t *panels16, const float *panels, int64_t 
 
 /* ---- the transpose ---- */
 
-/* Blocks of 8 by 8 numbers: out[j][i] = in[i][j], rows out_row and in_row apart. */
 #if defined(__AVX2__)
-static inline void transpose8(float *out, int64_t out_row, const float *in, int64_t in_row) {
-    __m256 a[8], b[8];
-    for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps(in + i * in_row);
-    for (int i = 0; i < 8; i += 2)
-        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]), b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
-    for (int i = 0; i < 8; i += 4) {
-        a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44), a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
-        a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44), a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
-    }
-    for (int i = 0; i < 4; i++) {
-        _mm256_storeu_ps(out + i * out_row, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
-        _mm256_storeu_ps(out + (i + 4) * out_row, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
-    }
-}
 /* Blocks of 4 by 4 of 64 bits, each four bf16 a b c d, which become a c b d. */
 static inline void transpose4(uint64_t *out, int64_t out_row, const uint64_t *in, int64_t in_row) {
     __m256d a[4], b[4];
@@ -67,10 +46,6 @@ static inline void transpose4(uint64_t *out, int64_t out_row, const uint64_t *in
     }
 }
 #else
-static inline void transpose8(float *out, int64_t out_row, const float *in, int64_t in_row) {
-    for (int i = 0; i < 8; i++)
-        for (int j = 0; j < 8; j++) out[j * out_row + i] = in[i * in_row + j];
-}
 static inline void transpose4(uint64_t *out, int64_t out_row, const uint64_t *in, int64_t in_row) {
     for (int i = 0; i < 4; i++)
         for (int j = 0; j < 4; j++) {

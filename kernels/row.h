@@ -25,6 +25,27 @@ static inline float tree(float *lane) {
     for (int64_t i = whole_; i < n_; i++) lane_[i - whole_] += (__VA_ARGS__); \
     tree(lane_); })
 
+/* The largest of an expression of i over [0, n), -infinity where there is none; NaN is passed over. */
+#define MAX(i, n, ...) ({ \
+    float lane_[LANES]; \
+    for (int l_ = 0; l_ < LANES; l_++) lane_[l_] = -INFINITY; \
+    const int64_t n_ = (n), whole_ = n_ / LANES * LANES; \
+    for (int64_t b_ = 0; b_ < whole_; b_ += LANES) { \
+        _Pragma("omp simd") \
+        for (int l_ = 0; l_ < LANES; l_++) { \
+            const int64_t i = b_ + l_; \
+            const float x_ = (__VA_ARGS__); \
+            lane_[l_] = x_ > lane_[l_] ? x_ : lane_[l_]; \
+        } \
+    } \
+    for (int64_t i = whole_; i < n_; i++) { \
+        const float x_ = (__VA_ARGS__); \
+        lane_[i - whole_] = x_ > lane_[i - whole_] ? x_ : lane_[i - whole_]; \
+    } \
+    for (int s_ = LANES / 2; s_ > 0; s_ /= 2) \
+        for (int l_ = 0; l_ < s_; l_++) lane_[l_] = lane_[l_ + s_] > lane_[l_] ? lane_[l_ + s_] : lane_[l_]; \
+    lane_[0]; })
+
 static inline float sqr(float x) { return x * x; }
 
 static inline float from_bits(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }

@@ -5,7 +5,7 @@
 
 /* last: position on each axis; trimmed: its last token has no row. */
 typedef struct { int parent, tree, row, rows, last[3]; bool trimmed; } segment;
-typedef struct { int32_t row, label, asked; } pair;
+typedef struct { int32_t row, label, asked, tree; } pair;
 
 struct rl_batch {
     segment *segments; int nsegments, segment_room;
@@ -16,7 +16,7 @@ struct rl_batch {
     int32_t *answers, *first, *label, *order; int nanswers;
     rl_table table; rl_pairs head;
     rl_media_pack *media;
-    bool finished;
+    bool finished, even;            /* even: trees begin at even rows, and their answers likewise */
 };
 
 #define GROW(list, room, need) do { if ((need) > (room)) { (room) = 2 * (need) + 64; \
@@ -31,7 +31,7 @@ rl_batch *rl_batch_new(void) {
 void rl_batch_clear(rl_batch *b) {
     b->nsegments = b->tokens = b->nruns = b->nspans = b->ntrees = b->npairs = b->nanswers = 0;
     rl_media_pack_clear(b->media);
-    b->finished = false;
+    b->finished = b->even = false;
 }
 
 void rl_batch_free(rl_batch *b) {
@@ -77,7 +77,7 @@ static void ask(rl_batch *b, int s, const int *ids, int n, const unsigned char *
         const int row = i > 0 ? own->row + i - 1 : up ? up->row + up->rows - 1 : -1;
         if (row < 0) continue;                              /* nothing stands before a root's first token */
         GROW(b->pairs, b->pair_room, b->npairs + 1);
-        b->pairs[b->npairs] = (pair){ row, ids[i], b->npairs };
+        b->pairs[b->npairs] = (pair){ row, ids[i], b->npairs, own->tree };
         b->npairs++;
     }
 }
@@ -110,7 +110,7 @@ int rl_batch_segment(rl_batch *b, int parent, const int *ids, int n, const int *
         return rl_refuse("batch: segment: expected a parent whose last token has a row, got %d, which was trimmed", parent);
     static const int nothing[1] = { 0 };
     if (parent < 0 && even && b->tokens % 2 && rl_batch_segment(b, -1, nothing, 1, NULL, NULL, 0, 0) < 0) return -1;
-    if (parent < 0) start_tree(b);
+    if (parent < 0) start_tree(b), b->even |= even != 0;
     GROW(b->segments, b->segment_room, b->nsegments + 1);
     segment *s = &b->segments[b->nsegments];
     *s = (segment){ .parent = parent, .tree = b->ntrees - 1, .row = b->tokens, .rows = n - (trim != 0), .trimmed = trim };
@@ -140,16 +140,21 @@ static int by_row(const void *x, const void *y) {
     return a->row != b->row ? (a->row < b->row ? -1 : 1) : a->asked - b->asked;
 }
 
-/* Rows that answer, in order, each with its pairs side by side. */
+/* Rows that answer, in order, each with its pairs side by side; where trees begin at even rows, a row without pairs
+ * fills up a tree's odd count. */
 static void finish(rl_batch *b) {
     if (b->finished) return;
-    const size_t n = (size_t)b->npairs + 2;
+    const size_t n = (size_t)(b->npairs + b->ntrees) + 2;
     b->answers = realloc(b->answers, 4 * n), b->first = realloc(b->first, 4 * n);
     b->label = realloc(b->label, 4 * n), b->order = realloc(b->order, 4 * n);
     b->packed = realloc(b->packed, 12 * (size_t)b->tokens + 12);
     qsort(b->pairs, (size_t)b->npairs, sizeof *b->pairs, by_row);
     b->nanswers = 0;
     for (int i = 0; i < b->npairs; i++) {
+        if (b->even && i > 0 && b->pairs[i].tree != b->pairs[i - 1].tree && b->nanswers % 2) {
+            b->first[b->nanswers] = i;
+            b->answers[b->nanswers++] = b->pairs[i - 1].row;
+        }
         if (i == 0 || b->pairs[i].row != b->pairs[i - 1].row) {
             b->first[b->nanswers] = i;
             b->answers[b->nanswers++] = b->pairs[i].row;

@@ -10,7 +10,8 @@ static void measure(const rl_tape *t, rl_cache *c) {
         const rl_node *n = &t->nodes[i];
         if (n->op != &rl_op_attention || !n->in[3]->name || n->in[3] != rl_tape_find(t, "segments")) continue;
         c->layers++;
-        c->width = n->in[1]->dim[1] * n->in[1]->dim[2];
+        c->head_dim = n->in[1]->dim[2];
+        c->width = n->in[1]->dim[1] * c->head_dim;
     }
 }
 
@@ -18,8 +19,13 @@ rl_pages *rl_pages_new(const rl_tape *t, int dtype, int64_t slots) {
     rl_pages *p = calloc(1, sizeof *p);
     rl_cache *c = &p->cache;
     p->total = p->nspare = (int)((slots + RL_PAGE - 1) / RL_PAGE);
-    c->slots = (int64_t)p->total * RL_PAGE, c->kv = dtype;
+    c->slots = (int64_t)p->total * RL_PAGE;
     measure(t, c);
+    if (c->head_dim % 2 && dtype == RL_BF16) {
+        rl_fail("engine: dtype: expected an even head_dim, as bf16 takes pairs, got %lld", (long long)c->head_dim);
+        rl_pages_free(p);
+        return NULL;
+    }
     const double bytes = (double)c->slots * (double)c->width * (dtype == RL_BF16 ? 2 : 4);
     c->k = calloc((size_t)c->layers + 1, sizeof *c->k), c->v = calloc((size_t)c->layers + 1, sizeof *c->v);
     for (int l = 0; l < c->layers; l++)

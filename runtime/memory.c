@@ -67,8 +67,8 @@ void rl_scope_record(const rl_node *n) {
 
 static void end_numbers(rl_tensor *x) {
     if (x->owned) rl_alloc_free(x->data);
-    if (!x->base) rl_alloc_free(x->grad);
-    x->data = NULL, x->grad = NULL;
+    if (!x->base) rl_alloc_free(x->grad), rl_alloc_free(x->half);
+    x->data = NULL, x->grad = NULL, x->half = NULL;
     x->closed = true;
     if (x->released) free(x);
 }

@@ -2,33 +2,18 @@
  * cache that the rows are first put into. */
 #include "runtime.h"
 
-/* Rows of this batch into their slots of layer l, in the cache's dtype. */
-static void store(const rl_node *n, rl_part p, const rl_table *t, int l) {
-    const rl_cache *c = t->cache;
-    const int64_t rows = n->in[0]->dim[0], width = c->width;
-    const float *from[2] = { n->in[1]->data, n->in[2]->data };
-    void *to[2] = { c->k[l], c->v[l] };
-    for (int64_t r = p.i * rows / p.n; r < (p.i + 1) * rows / p.n; r++)
-        for (int which = 0; which < 2; which++) {
-            const float *x = from[which] + r * width;
-            if (c->kv == RL_F32)
-                for (int64_t i = 0; i < width; i++) ((float *)to[which])[t->slots[r] * width + i] = x[i];
-            else
-                for (int64_t i = 0; i < width; i++) ((uint16_t *)to[which])[t->slots[r] * width + i] = rl_to_bf16(x[i]);
-        }
-}
-
 static void attention_run(const rl_node *n, rl_part p) {
     const rl_tensor *q = n->in[0], *k = n->in[1], *v = n->in[2];
     const rl_table *t = n->in[3]->data;
     const int l = n->i[0];
     const int64_t heads = q->dim[1], kv_heads = k->dim[1], hd = q->dim[2];
+    const void *kd = k->data, *vd = v->data;
     if (t->cache) {
-        store(n, p, t, l);
+        kd = t->cache->k[l], vd = t->cache->v[l];
+        rl_k->cache_rows(p, n->t, t->cache->k[l], t->cache->v[l], k->data, v->data, t->slots, k->dim[0], kv_heads * hd);
         rl_pool_meet(p);
     }
-    rl_k->attention(p, n->t, t->cache ? (rl_dtype)t->cache->kv : RL_F32, n->out[0]->data, n->out[1]->data,
-                    n->out[2]->data, q->data, t->cache ? t->cache->k[l] : k->data, t->cache ? t->cache->v[l] : v->data,
+    rl_k->attention(p, n->t, t->cache != NULL, n->out[0]->data, n->out[1]->data, n->out[2]->data, q->data, kd, vd,
                     t->runs, t->nruns, t->spans, heads, kv_heads, hd, heads * hd, kv_heads * hd, (float)n->f[0]);
 }
 

@@ -58,12 +58,18 @@ int rl_param_train(rl_tensor *w, int trained) {
     return 0;
 }
 
+static void halve(void *arg, rl_part p) {
+    const rl_tensor *w = arg;
+    rl_k->pack_bf16(p, w->half, w->data, w->dim[0], w->dim[1]);
+}
+
 int rl_param_half(rl_tensor *w) {
     if (!w) return -1;
     if (!w->panels) return 0;
     const int64_t n = (w->dim[0] + 15) / 16 * 16 * ((w->dim[1] + 1) / 2 * 2);
     if (!w->half && !(w->half = rl_alloc(2.0 * (double)n))) return -1;
-    rl_k->pack_bf16(whole, w->half, w->data, w->dim[0], w->dim[1]);
+    if (n > 65536) rl_pool_run(halve, w);
+    else halve(w, whole);
     return 0;
 }
 

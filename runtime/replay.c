@@ -22,14 +22,28 @@ static int ask(rl_replay *r, const char *outputs) {
     return 0;
 }
 
+/* The copies in bf16 of all weights that the steps multiply by. */
+static int make_halves(const rl_replay *r) {
+    for (int s = 0; s < r->nforward; s++) {
+        const rl_node *n = &r->steps[s].node;
+        for (int k = 0; k < RL_MAX_IN; k++) {
+            rl_tensor *w = n->in[k];
+            if (!w || !w->panels || n->op == &rl_op_embedding) continue;
+            if (w->id >= 0) return rl_refuse("replay: %s: w: expected a parameter where products are in bf16, got a value of the tape", n->op->name);
+            if (rl_param_half(w)) return -1;
+        }
+    }
+    return 0;
+}
+
 rl_replay *rl_replay_new(rl_tape *t, const char *outputs, int train, int recompute, int dtype) {
     if (!t) return NULL;
-    if (dtype != RL_F32) return rl_fail("replay: dtype: expected f32, which is what products on the CPU are made in, got %d", dtype);
+    if (dtype != RL_FLOAT && dtype != RL_HALF) return rl_fail("replay: dtype: expected RL_FLOAT or RL_HALF, got %d", dtype);
     rl_replay *r = calloc(1, sizeof *r);
     *r = (rl_replay){ .tape = t, .train = train, .recompute = recompute && train, .t = (rl_dtype)dtype };
     r->rows = malloc(sizeof *r->rows * (size_t)(t->nkinds + 1));
     for (int i = 0; i < t->nkinds; i++) r->rows[i] = -1;
-    if (ask(r, outputs) || rl_plan_build(r)) { rl_replay_free(r); return NULL; }
+    if (ask(r, outputs) || rl_plan_build(r) || (r->t == RL_BF16 && make_halves(r))) { rl_replay_free(r); return NULL; }
     return r;
 }
 

@@ -79,8 +79,8 @@ typedef struct rl_pairs {
     float temperature;
     const rl_sampling *how; const uint8_t *banned;
 } rl_pairs;
-/* Keys and values of every attention of a tape: layer l of k is at k[l], slot s at row s. */
-typedef struct rl_cache { void **k, **v; int layers, kv; int64_t slots, width; } rl_cache;
+/* Keys and values of every attention of a tape: layer l of them at k[l], v[l], laid out as cache_rows says. */
+typedef struct rl_cache { void **k, **v; int layers; int64_t slots, width, head_dim; } rl_cache;
 
 struct rl_tape {
     rl_tensor **values; rl_node *nodes;

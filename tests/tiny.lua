@@ -5,7 +5,8 @@ local tensor = require "rllava.tensor"
 local policy = require "rllava.policy"
 local C, check = rl.C, rl.check
 
-local tiny = { vocab = 203 }
+-- dtype: what products of tiny.logp and tiny.engine take their operands in.
+local tiny = { vocab = 203, dtype = C.RL_FLOAT }
 
 --- A generator of whole numbers below n, the same everywhere.
 function tiny.random(seed)
@@ -68,10 +69,10 @@ end
 --- { { logp = {...}, entropy = {...} }, ... }.  train: with a backward pass planned.
 function tiny.logp(p, prompt, responses, temperature, train)
   local update = require "rllava.update"
-  local replay = ffi.gc(check(C.rl_replay_new(p.model.tape, "logp entropy", train and 1 or 0, 0, C.RL_FLOAT)),
+  local replay = ffi.gc(check(C.rl_replay_new(p.model.tape, "logp entropy", train and 1 or 0, 0, tiny.dtype)),
     C.rl_replay_free)
   local batch = ffi.gc(C.rl_batch_new(), C.rl_batch_free)
-  update.pack(batch, { { prompt = prompt, responses = responses } })
+  update.pack(batch, { { prompt = prompt, responses = responses } }, tiny.dtype == C.RL_HALF and 1 or 0)
   check(C.rl_batch_bind(batch, replay, temperature or 1))
   check(C.rl_replay_forward(replay))
   return tensor.scope(function()
@@ -91,7 +92,7 @@ end
 --- An engine, and its face for tests.
 function tiny.engine(p, options)
   local o = options or {}
-  local e = check(C.rl_engine_new(p.model.tape, C.RL_FLOAT, o.slots or 4096, o.at_once or 32, o.tokens or 256, o.banned,
+  local e = check(C.rl_engine_new(p.model.tape, tiny.dtype, o.slots or 4096, o.at_once or 32, o.tokens or 256, o.banned,
     p.config.text_config.vocab_size))
   return ffi.gc(e, C.rl_engine_free)
 end
