@@ -1,4 +1,5 @@
 /* The executable: opens Lua, makes the embedded files findable, hands over to rllava.cli. */
+#include "console.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
@@ -78,6 +79,8 @@ static void add_loader(lua_State *L) {
     lua_pushcfunction(L, embedded), lua_setfield(L, -2, "read");
     lua_pushcfunction(L, embedded_names), lua_setfield(L, -2, "names");
     lua_setfield(L, -2, "rllava.embedded");
+    rl_console(L);
+    lua_setfield(L, -2, "rllava.console");
     lua_pop(L, 2);
 }
 

@@ -35,6 +35,12 @@ commands["try-reward"] = function(path, ...)
   return 0
 end
 
+--- rllava health: what this machine offers, and how to get what is missing.
+function commands.health()
+  print(require("rllava.health").report())
+  return 0
+end
+
 --- A worker of the rewards, started by a run.
 commands["--reward-worker"] = function() return require("rllava.reward_worker").main() end
 

@@ -18,6 +18,8 @@ function nn.model(config)
   return self
 end
 
+function Model:__tostring() return require("rllava.describe").layers(self) end
+
 --- A parameter of a shape as in the checkpoint; axes after the first are one axis here.
 function Model:param(name, ...)
   if self.params[name] then return self.params[name].tensor end

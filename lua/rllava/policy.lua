@@ -28,6 +28,8 @@ function Policy.__index(p, name)
   return made
 end
 
+function Policy:__tostring() return require("rllava.describe").policy(self) end
+
 -- model_type of config.json -> the file that records it.
 local families = { llama = "llama", qwen2 = "llama", qwen3 = "llama", qwen2_5_vl = "qwen2_5_vl" }
 

@@ -96,7 +96,8 @@ function prompt.of_row(policy, row, options)
   options = options or {}
   local ok, self = pcall(function()
     local images = pictures(policy, row, options)
-    local messages = require("rllava.chat").messages(row.prompt, #images, 0, options.format_prompt)
+    if row.videos and #row.videos > 0 then rl.raise "videos: expected none" end
+    local messages = require("rllava.chat").messages(row.prompt, #images, nil, options.format_prompt)
     local text = (options.chat or policy.chat):render(messages, { add_generation_prompt = true })
     local made = prompt.new(policy, policy.tokenizer:encode(text), images)
     made.text = text

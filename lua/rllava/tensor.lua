@@ -3,7 +3,8 @@ local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local C, check = rl.C, rl.check
 
-local M, methods = {}, {}
+local methods = {}
+local M = { methods = methods }
 
 local function own(x) return ffi.gc(check(x), C.rl_tensor_release) end
 M.own = own

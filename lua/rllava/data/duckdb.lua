@@ -104,6 +104,14 @@ function duckdb.fetch()
   return place
 end
 
+--- Where the library is: the path that RLLAVA_DUCKDB names, "of the system", the one fetched; or nil.
+function duckdb.where()
+  local named = os.getenv "RLLAVA_DUCKDB"
+  if named and named ~= "" then return named end
+  if pcall(ffi.load, "duckdb") then return "of the system" end
+  return files.kind(fetched()) and fetched() or nil
+end
+
 --- Opens the library, fetching it where there is none.  what: the file that needs it, for messages.
 --- It is loaded for this process alone (RTLD_LOCAL) and stays until the last user is collected.
 function duckdb.library(what)

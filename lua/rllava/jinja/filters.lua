@@ -299,8 +299,8 @@ chooser("reject", false)
 chooser("selectattr", true, true)
 chooser("rejectattr", false, true)
 
-for _, more in ipairs { "filters_convert", "filters_text" } do
-  for name, filter in pairs(require("rllava.jinja." .. more)) do filters[name] = filter end
+for _, more in ipairs { require "rllava.jinja.filters_convert", require "rllava.jinja.filters_text" } do
+  for name, filter in pairs(more) do filters[name] = filter end
 end
 
 return filters
