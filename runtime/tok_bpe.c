@@ -15,13 +15,15 @@ typedef struct { uint64_t order; int32_t id; } candidate;       /* order: rank, 
  * lengths. */
 typedef struct { uint64_t key[3]; int32_t id[WORD_IDS]; uint8_t n, length[WORD_IDS]; } word;
 
+_Static_assert(sizeof(word) == 64, "a line of the processor's cache");
+
 struct rl_bpe {
     rl_vocab *vocab;
     bool bytes, fallback, fuse, whole;      /* whole: a piece that is a token is not merged */
     int unk, byte_id[256];                  /* -1: none */
     rl_merges merges;
     bool cut;                               /* no merge goes over the space mark before a word */
-    word *cache;
+    word *cache; char *room;                /* cache: in room, at a multiple of its line's size */
     symbol *symbols; candidate *heap; int nsymbols, nheap, symbol_room, heap_room;
     char *spelled; int spelled_room;
 };
@@ -129,9 +131,8 @@ rl_bpe *rl_bpe_new(rl_where *p, int model, bool bytes) {
     find_bytes(b);
     b->cut = b->merges.cut && !b->bytes && !b->whole &&
              rl_vocab_id(b->vocab, "\xe2\x96\x81", 3) >= 0;
-    b->cache = rl_alloc(sizeof *b->cache * CACHE);
-    if (!b->cache) { rl_bpe_free(b); return NULL; }
-    memset(b->cache, 0, sizeof *b->cache * CACHE);
+    b->room = calloc(CACHE + 1, sizeof *b->cache);      /* pages come as they are touched */
+    b->cache = (word *)(b->room + (64 - (uintptr_t)b->room % 64) % 64);
     rl_where_leave(p, mark);
     return b;
 }
@@ -139,7 +140,7 @@ rl_bpe *rl_bpe_new(rl_where *p, int model, bool bytes) {
 void rl_bpe_free(rl_bpe *b) {
     if (!b) return;
     rl_vocab_free(b->vocab);
-    free(b->merges.at), free(b->cache), free(b->symbols), free(b->heap), free(b->spelled), free(b);
+    free(b->merges.at), free(b->room), free(b->symbols), free(b->heap), free(b->spelled), free(b);
 }
 
 bool rl_bpe_bytes(const rl_bpe *b) { return b->bytes; }
