@@ -12,7 +12,13 @@ if [ -d ../shared/goldens ]; then
   step "goldens, all of them" env RLLAVA_GOLDENS=../shared/goldens "$build/rllava" tests/run.lua goldens
 fi
 asan="$build-asan" tsan="$build-tsan"
-compile "$asan" -DRLLAVA_SANITIZE=address,undefined
+compile "$asan" -DRLLAVA_SANITIZE=address,undefined -DRLLAVA_FUZZ=ON
 step "tests under ASan and UBSan" env ASAN_OPTIONS=detect_leaks=0 RLLAVA_TESTS=sanitized \
   "$asan/rllava" tests/run.lua
+for target in tests/fuzz/*.c; do
+  name=$(basename "$target" .c)
+  if [ "$name" != drive ]; then
+    step "fuzz $name" "$asan/fuzz_$name" 20000 tests/fuzz/seeds/"$name"*
+  fi
+done
 exit $status
