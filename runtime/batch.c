@@ -148,7 +148,7 @@ static void finish(rl_batch *b) {
     b->answers = realloc(b->answers, 4 * n), b->first = realloc(b->first, 4 * n);
     b->label = realloc(b->label, 4 * n), b->order = realloc(b->order, 4 * n);
     b->packed = realloc(b->packed, 12 * (size_t)b->tokens + 12);
-    qsort(b->pairs, (size_t)b->npairs, sizeof *b->pairs, by_row);
+    if (b->npairs) qsort(b->pairs, (size_t)b->npairs, sizeof *b->pairs, by_row);
     b->nanswers = 0;
     for (int i = 0; i < b->npairs; i++) {
         if (b->even && i > 0 && b->pairs[i].tree != b->pairs[i - 1].tree && b->nanswers % 2) {

@@ -90,6 +90,9 @@ rl_tensor *rl_entropy_of(rl_tensor *logprob) {
     if (!logprob) return NULL;
     const rl_tape *t = logprob->tape;
     for (int i = 0; t && i < t->nnodes; i++)
-        if (t->nodes[i].out[0] == logprob && t->nodes[i].op == &rl_op_logprob) return t->nodes[i].out[1];
+        if (t->nodes[i].out[0] == logprob && t->nodes[i].op == &rl_op_logprob) {
+            t->nodes[i].out[1]->released = false;
+            return t->nodes[i].out[1];
+        }
     return rl_fail("entropy_of: expected what logprob gave on a tape");
 }

@@ -46,6 +46,7 @@ rl_tensor *rl_linear(rl_tensor *x, rl_tensor *w, rl_tensor *bias) {
         packed->panels = true;
         w = rl_apply(&pack, (rl_node){ .in = { w }, .out = { packed } });
         if (!w) return NULL;
+        w->released = true;
     }
     return rl_apply(&linear, (rl_node){ .in = { x, w, bias }, .out = { rl_like_cols(x, w->dim[0]) } });
 }

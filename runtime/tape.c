@@ -164,13 +164,19 @@ static rl_tensor *run_live(rl_node *n, bool differentiable) {
     return n->out[0];
 }
 
+static rl_tensor *refuse_closed(const rl_node *n) {
+    for (int i = 0; i < RL_MAX_OUT && n->out[i]; i++) free(n->out[i]);
+    return rl_fail("%s: an input's scope is closed", n->op->name);
+}
+
 rl_tensor *rl_apply(const rl_op *op, rl_node n) {
     rl_tape *t = NULL;
     bool differentiable = false;
     n.op = op;
+    for (int i = 1; i < RL_MAX_OUT && n.out[i]; i++) n.out[i]->released = true;     /* nobody holds these */
     for (int i = 0; i < RL_MAX_IN; i++) {
         if (!n.in[i]) continue;
-        if (n.in[i]->closed) return rl_fail("%s: an input's scope is closed", op->name);
+        if (n.in[i]->closed) return refuse_closed(&n);
         if (n.in[i]->tape) t = n.in[i]->tape;
         differentiable |= n.in[i]->needs_grad && op->grad;
     }

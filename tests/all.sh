@@ -21,4 +21,6 @@ for target in tests/fuzz/*.c; do
     step "fuzz $name" "$asan/fuzz_$name" 20000 tests/fuzz/seeds/"$name"*
   fi
 done
+compile "$tsan" -DRLLAVA_SANITIZE=thread
+step "pool and engine under TSan" "$tsan/threads_test"
 exit $status
