@@ -13,7 +13,7 @@ struct rl_batch {
     rl_run *runs; rl_span *spans; int32_t *trees;
     int nruns, nspans, ntrees, run_room, span_room, tree_room;
     pair *pairs; int npairs, pair_room;
-    int32_t *answers, *first, *label, *order; int nanswers;
+    int32_t *answers, *first, *label, *order, *answer; int nanswers;
     rl_table table; rl_pairs head;
     rl_media_pack *media;
     bool finished, even;            /* even: trees begin at even rows, and their answers likewise */
@@ -37,7 +37,7 @@ void rl_batch_clear(rl_batch *b) {
 void rl_batch_free(rl_batch *b) {
     if (!b) return;
     void *all[] = { b->segments, b->ids, b->positions[0], b->positions[1], b->positions[2], b->packed, b->runs,
-                    b->spans, b->trees, b->pairs, b->answers, b->first, b->label, b->order };
+                    b->spans, b->trees, b->pairs, b->answers, b->first, b->label, b->order, b->answer };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     rl_media_pack_free(b->media);
     free(b);
@@ -147,6 +147,7 @@ static void finish(rl_batch *b) {
     const size_t n = (size_t)(b->npairs + b->ntrees) + 2;
     b->answers = realloc(b->answers, 4 * n), b->first = realloc(b->first, 4 * n);
     b->label = realloc(b->label, 4 * n), b->order = realloc(b->order, 4 * n);
+    b->answer = realloc(b->answer, 4 * n);
     b->packed = realloc(b->packed, 12 * (size_t)b->tokens + 12);
     if (b->npairs) qsort(b->pairs, (size_t)b->npairs, sizeof *b->pairs, by_row);
     b->nanswers = 0;
@@ -161,6 +162,7 @@ static void finish(rl_batch *b) {
         }
         b->label[i] = b->pairs[i].label;
         b->order[b->pairs[i].asked] = i;
+        b->answer[b->pairs[i].asked] = b->nanswers - 1;
     }
     b->first[b->nanswers] = b->npairs;
     for (int a = 0; a < 3; a++) memcpy(b->packed + a * b->tokens, b->positions[a], 4 * (size_t)b->tokens);
@@ -171,6 +173,11 @@ static void finish(rl_batch *b) {
 const int *rl_batch_order(rl_batch *b) {
     finish(b);
     return b->order;
+}
+
+const int *rl_batch_answer(rl_batch *b) {
+    finish(b);
+    return b->answer;
 }
 
 int rl_batch_bind(rl_batch *b, rl_replay *r, double temperature) {

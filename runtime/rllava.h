@@ -473,6 +473,8 @@ int rl_batch_row(const rl_batch *b, int segment);
 int rl_batch_position(const rl_batch *b, int segment, int axis);
 /* Where the pairs stand in the outputs: asked token k (segments in order) is element order[k]. */
 const int *rl_batch_order(rl_batch *b);
+/* Which row among those that answer stands before each token: of asked token k, row answer[k]. */
+const int *rl_batch_answer(rl_batch *b);
 /* Binds ids, positions, segments, answers, pairs and their rows; temperature divides the logits. */
 int rl_batch_bind(rl_batch *b, rl_replay *r, double temperature);
 

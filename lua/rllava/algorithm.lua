@@ -88,6 +88,8 @@ local function composed(spec, folder)
     if type(given) == "string" then
       local part = whole(given, folder)
       out[field], out.name = part[field], out.name == "custom" and given or out.name .. "+" .. given
+      if field == "loss" then out.prepare, out.supervised = part.prepare, part.supervised
+      else out.value_loss = part.value_loss end
       merge(out.defaults, part.defaults)
       add_needs(out.needs, part.needs)
     elseif given ~= nil then

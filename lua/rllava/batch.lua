@@ -1,9 +1,14 @@
 --- A step's batch: groups of responses to the same prompt, their scores, their advantages.
 ---
 ---   groups[i] = { row, prompt, responses, greedy }   batch.responses: all of them, in order
----   batch.group [responses]      which prompt;  batch.lengths [responses]: tokens
----   batch.scores [responses]     what the reward gave;  batch.rewards [tokens]: at the last token of each
+---   batch.group [responses]      which prompt; a demonstration beside the samples is on its own
+---   batch.lengths [responses]    trained tokens
+---   batch.scores [responses]     what the reward gave
+---   batch.rewards [tokens]       the same, at the last token of each
+---   batch.sums [responses]       sums of rewards; of a response without a trained token its score
+local ffi = require "ffi"
 local rl = require "rllava.ffi"
+local forest = require "rllava.forest"
 local kl = require "rllava.kl"
 local tensor = require "rllava.tensor"
 
@@ -15,7 +20,8 @@ local function list_responses(self)
   for i, g in ipairs(self.groups) do
     for _, r in ipairs(g.responses) do
       local k = #self.responses + 1
-      self.responses[k], self.group[k], self.lengths[k] = r, i, r.n
+      self.responses[k], self.lengths[k] = r, forest.count(r)
+      self.group[k] = r.beside and #self.groups + k or i
     end
   end
 end
@@ -33,15 +39,16 @@ local on_error = {
   raise = function(r) rl.raise("reward: %s", r.result.error) end,
 }
 
---- Takes over what the rewards said of each response (r.result = { overall, parts } or { error }); how: "drop",
---- "zero" or "raise" where there is an error.  Groups that lose all responses leave the batch.
+--- Takes over what the rewards said of each response (r.result = { overall, parts } or { error }).
+--- how: "drop", "zero" or "raise" where there is an error.  Groups that lose all responses leave the
+--- batch.
 function Batch:score(how)
   local groups = {}
   self.failed = self.failed or 0
   for _, g in ipairs(self.groups) do
     local kept = {}
     for _, r in ipairs(g.responses) do
-      if r.result.error then self.failed = self.failed + 1 end
+      if r.result.error and not r.counted then self.failed, r.counted = self.failed + 1, true end
       if not r.result.error or on_error[how or "drop"](r) then kept[#kept + 1] = r end
     end
     g.responses = kept
@@ -52,26 +59,63 @@ function Batch:score(how)
   self:lay_rewards()
 end
 
---- scores [responses] and rewards [tokens] from the results; baseline [responses]: the greedy response's score, where
---- one was asked for (a failed one counts 0).
+--- scores, sums [responses] and rewards [tokens] from the results; baseline [responses]: the greedy
+--- response's score, where one was asked for (a failed one counts 0).
 function Batch:lay_rewards()
-  self.scores, self.rewards, self.baseline = {}, {}, self.groups[1] and self.groups[1].greedy and {} or nil
+  self.scores, self.rewards, self.sums, self.baseline = {}, {}, {}, nil
   for i, r in ipairs(self.responses) do
-    self.scores[i] = r.result.overall
-    local greedy = self.baseline and self.groups[self.group[i]].greedy[1]
-    if greedy then self.baseline[i] = greedy.result.overall or 0 end
-    for t = 1, r.n do self.rewards[#self.rewards + 1] = t == r.n and r.result.overall or 0 end
+    local n = self.lengths[i]
+    self.scores[i], self.sums[i] = r.result.overall, r.result.overall
+    for t = 1, n do self.rewards[#self.rewards + 1] = t == n and r.result.overall or 0 end
+  end
+  if not (self.groups[1] and self.groups[1].greedy) then return end
+  self.baseline = {}
+  for _, g in ipairs(self.groups) do
+    local b = g.greedy[1].result.overall or 0
+    for _ in ipairs(g.responses) do self.baseline[#self.baseline + 1] = b end
   end
 end
 
---- Groups whose mean of a part of the reward ("overall": all of it) lies strictly between low and high.
+--- What GDPO normalises apart: named [parts] = { name, weight, scores [responses] }, in the order of
+--- their names; weights: name -> number, 1 where it is not there.  Refuses a response that lacks a
+--- part which another has, and a weight for a part that there is not.
+function Batch:name_parts(weights)
+  local lists, names = {}, {}
+  for i, r in ipairs(self.responses) do
+    for name, v in require("rllava").sorted(r.result.parts) do
+      if not lists[name] then lists[name], names[#names + 1] = {}, name end
+      lists[name][i] = v
+    end
+  end
+  table.sort(names)
+  self.named = {}
+  for k, name in ipairs(names) do
+    self.named[k] = { name, weights and weights[name] or 1, lists[name] }
+    for i in ipairs(self.responses) do
+      if not lists[name][i] then
+        rl.raise("reward: expected the part '%s' of every response, found one without", name)
+      end
+    end
+  end
+  for name in require("rllava").sorted(weights or {}) do
+    if not lists[name] then
+      rl.raise("loss.part_weights: the reward gives no part named '%s'; it gives %s", name,
+        table.concat(names, ", "))
+    end
+  end
+end
+
+--- Groups whose mean of a part of the reward ("overall": all of it) lies strictly between low and
+--- high.
 function Batch:between(part, low, high)
   local groups = {}
   for _, g in ipairs(self.groups) do
     local sum = 0
     for _, r in ipairs(g.responses) do
       local value = part == "overall" and r.result.overall or r.result.parts[part]
-      if not value then rl.raise("loss.filter_key: the reward gives no part named '%s'", part) end
+      if not value then
+        rl.raise("loss.filter_key: the reward gives no part named '%s'", part)
+      end
       sum = sum + value
     end
     local mean = sum / #g.responses
@@ -80,7 +124,8 @@ function Batch:between(part, low, high)
   return groups
 end
 
---- Soft punishment of length: 0 up to max - buffer tokens, falling to -factor at max.  arXiv:2503.14476, eq. 13
+--- Soft punishment of length: 0 up to max - buffer tokens, falling to -factor at max.
+--- arXiv:2503.14476, eq. 13
 function Batch:punish_length(max, buffer, factor)
   for _, r in ipairs(self.responses) do
     local penalty = math.max(-1, math.min(0, (max - buffer - r.n) / buffer))
@@ -90,26 +135,35 @@ function Batch:punish_length(max, buffer, factor)
   self:lay_rewards()
 end
 
---- Responses that were cut off at their limit count in group statistics, but are not trained on.
+--- No token of the response is trained on; it still counts in the statistics of its group.
+function Batch.mask(r) r.mask = ffi.new("unsigned char[?]", math.max(1, r.n)) end
+
+--- Masks responses that were cut off at their limit.
 function Batch:mask_truncated()
-  local ffi = require "ffi"
-  for _, r in ipairs(self.responses) do
-    if r.finish == "length" then r.mask = ffi.new("unsigned char[?]", math.max(1, r.n)) end
-  end
+  for _, r in ipairs(self.responses) do if r.finish == "length" then Batch.mask(r) end end
+  list_responses(self)
+  self:lay_rewards()
 end
 
---- rewards [tokens] -= beta KL(old policy, reference), beta from the controller, which then hears of the mean KL
---- -> mean over responses of their mean KL, the beta that was used.
+--- KL of each token of a response [trained tokens], old policy to reference.
+local function kl_of(r, estimator)
+  if forest.count(r) == 0 then return {} end
+  return kl.estimate(estimator, tensor.tensor(r.tokens.old_logp),
+    tensor.tensor(r.tokens.ref_logp)):totable()
+end
+
+--- rewards [tokens] -= beta KL(old policy, reference), beta from the controller, which then hears of
+--- the mean KL: kl, over responses their mean; kl_coef: the beta that was used.
 function Batch:penalise_kl(estimator, controller)
   local at, sum, beta = 0, 0, controller.value
   tensor.scope(function()
-    for _, r in ipairs(self.responses) do
-      local d = kl.estimate(estimator, tensor.tensor(r.tokens.old_logp), tensor.tensor(r.tokens.ref_logp)):totable()
-      local own = 0
+    for i, r in ipairs(self.responses) do
+      local d, own, left = kl_of(r, estimator), 0, 0
       for t, v in ipairs(d) do
         self.rewards[at + t] = self.rewards[at + t] - beta * v
-        own = own + v
+        own, left = own + v, left + self.rewards[at + t]
       end
+      if #d > 0 then self.sums[i] = left end
       at, sum = at + #d, sum + own / math.max(1, #d)
     end
   end)
@@ -117,15 +171,17 @@ function Batch:penalise_kl(estimator, controller)
   controller.update(self.kl, #self.responses)
 end
 
---- Lays a list by token [tokens] (advantages, returns, values ...) beside the tokens of each response.
-function Batch:assign(name, values)
-  local at = 0
+--- Lays a list by token [tokens] (advantages, returns, values ...) beside the tokens of each
+--- response.
+function Batch:assign(name, values) forest.assign(self.responses, name, values) end
+
+--- The lists of a field by token, end to end.
+function Batch:lists(name)
+  local out = {}
   for _, r in ipairs(self.responses) do
-    local own = {}
-    for t = 1, r.n do own[t] = values[at + t] end
-    r.tokens[name], at = own, at + r.n
+    for t = 1, forest.count(r) do out[#out + 1] = r.tokens[name][t] end
   end
-  if at ~= #values then rl.raise("batch: %s: expected %d numbers, got %d", name, at, #values) end
+  return out
 end
 
 --- Lists of groups for n optimizer steps, in order and as equal as can be.
@@ -133,7 +189,9 @@ function Batch:parts(n)
   local parts, count = {}, #self.groups
   for k = 1, math.min(n, count) do
     local part = {}
-    for i = math.floor((k - 1) * count / n) + 1, math.floor(k * count / n) do part[#part + 1] = self.groups[i] end
+    for i = math.floor((k - 1) * count / n) + 1, math.floor(k * count / n) do
+      part[#part + 1] = self.groups[i]
+    end
     parts[k] = part
   end
   return parts

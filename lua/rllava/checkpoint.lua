@@ -3,6 +3,7 @@
 ---
 ---   state.zst        one zstd frame: JSON (its length before it), then f32 numbers: the moments
 ---                    of each parameter, then the parameters where the model's files are not f32
+---   critic/ ...      models beside the policy, each a folder of the same kind, in f32
 ---   checkpoint.json  { format, step, files = [{ name, bytes, hash }] }, written last
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
@@ -91,19 +92,39 @@ local function write_state(path, policy, optimizer, state, masters)
   check(C.rl_output_commit(out))
 end
 
-local function write_list(folder, step)
-  local list = json.array {}
+local function list_files(folder, prefix, list)
   for _, name in ipairs(files.list(folder)) do
     local path = files.join(folder, name)
-    list[#list + 1] = json.object { { "name", name }, { "bytes", files.size(path) },
-      { "hash", files.hash(path) } }
+    if files.kind(path) == "folder" then
+      list_files(path, prefix .. name .. "/", list)
+    else
+      list[#list + 1] = json.object { { "name", prefix .. name }, { "bytes", files.size(path) },
+        { "hash", files.hash(path) } }
+    end
   end
+  return list
+end
+
+local function write_list(folder, step)
+  local list = list_files(folder, "", json.array {})
   files.write(files.join(folder, "checkpoint.json"),
     json.encode(json.object { { "format", FORMAT }, { "step", step }, { "files", list } }))
 end
 
---- Writes folder.  options: { step, dtype = "f32" | "bf16" | nil, model_only, shard }.  Where it
---- cannot be written whole, nothing appears and what was there stays.
+--- Models beside the policy: list of { name, policy, optimizer or nil }, each in its own folder.
+local function write_beside(folder, beside)
+  for _, m in ipairs(beside or {}) do
+    local own = files.join(folder, m.name)
+    files.make_folder(own)
+    model_file.save(own, m.policy, "f32")
+    if m.optimizer then
+      write_state(files.join(own, "state.zst"), m.policy, adamw(m.optimizer), {}, false)
+    end
+  end
+end
+
+--- Writes folder.  options: { step, dtype = "f32" | "bf16" | nil, model_only, shard, beside }.  Where
+--- it cannot be written whole, nothing appears and what was there stays.
 function checkpoint.save(folder, policy, optimizer, state, options)
   check_state(state or {}, "state")
   local aside = folder .. ".tmp"
@@ -113,6 +134,7 @@ function checkpoint.save(folder, policy, optimizer, state, options)
     local exact = model_file.save(aside, policy, options.dtype, options.shard)
     if not options.model_only then
       write_state(files.join(aside, "state.zst"), policy, adamw(optimizer), state, not exact)
+      write_beside(aside, options.beside)
     end
     write_list(aside, options.step)
     check(C.rl_folder_sync(aside))
@@ -193,9 +215,23 @@ local function read_state(path, folder, policy, optimizer)
   return head.state
 end
 
---- Brings policy and optimizer to where the checkpoint was written -> its state.  Refuses damaged
---- ones, those of another model, and those without a state.
-function checkpoint.restore(folder, policy, optimizer)
+local function read_beside(folder, beside)
+  for _, m in ipairs(beside or {}) do
+    local own = files.join(folder, m.name)
+    if files.kind(own) ~= "folder" then
+      rl.raise("%s: expected a folder '%s', which this run needs, found none", folder, m.name)
+    end
+    if m.optimizer then
+      read_state(files.join(own, "state.zst"), own, m.policy, adamw(m.optimizer))
+    else
+      model_file.load(own, m.policy)
+    end
+  end
+end
+
+--- Brings policy, optimizer and the models beside the policy to where the checkpoint was written
+--- -> its state.  Refuses damaged ones, those of another model, and those without a state.
+function checkpoint.restore(folder, policy, optimizer, beside)
   local whole, why = checkpoint.verify(folder)
   if not whole then rl.raise("%s: not a whole checkpoint: %s", folder, why) end
   local path = files.join(folder, "state.zst")
@@ -203,7 +239,9 @@ function checkpoint.restore(folder, policy, optimizer)
     rl.raise("%s: expected a state.zst, found a model alone; start from it with model=%s", folder,
       folder)
   end
-  return read_state(path, folder, policy, adamw(optimizer))
+  local state = read_state(path, folder, policy, adamw(optimizer))
+  read_beside(folder, beside)
+  return state
 end
 
 return checkpoint

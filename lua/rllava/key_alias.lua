@@ -34,13 +34,16 @@ local function reward(get)
   return { reward = "rewards/" .. name .. ".lua" }
 end
 
-local function updates(get)
-  local mini, prompts = get "actor.ppo_mini_batch_size", get "data.prompts_per_step"
-  if prompts % mini ~= 0 then
-    rl.raise("actor.ppo_mini_batch_size: expected a divisor of data.prompts_per_step = %d, got %d",
-      prompts, mini)
+--- Prompts of an optimizer step, whose: "actor" or "critic" -> the key of its updates a step.
+local function updates(whose, key)
+  return function(get)
+    local mini, prompts = get(whose .. ".ppo_mini_batch_size"), get "data.prompts_per_step"
+    if prompts % mini ~= 0 then
+      rl.raise("%s.ppo_mini_batch_size: expected a divisor of data.prompts_per_step = %d, got %d",
+        whose, prompts, mini)
+    end
+    return { [key] = prompts / mini }
   end
-  return { ["trainer.updates_per_step"] = prompts / mini }
 end
 
 local function clip(get)
@@ -57,10 +60,12 @@ local function dtype(get)
   return { ["trainer.dtype"] = dtypes[given] }
 end
 
-local function strategy(get)
-  local given = get "actor.optim.strategy"
-  if given ~= "adamw" then rl.raise("actor.optim.strategy: expected adamw, got '%s'", given) end
-  return {}
+local function strategy(key)
+  return function(get)
+    local given = get(key)
+    if given ~= "adamw" then rl.raise("%s: expected adamw, got '%s'", key, given) end
+    return {}
+  end
 end
 
 --- name -> { kind, convert(get) -> path -> value }.  get(path): what was set, or the default.  A
@@ -69,15 +74,17 @@ alias.convert = {
   ["algorithm.adv_estimator"] = { "text", algorithm },
   ["actor.policy_loss.loss_mode"] = { "text", algorithm },
   ["reward.reward_function"] = { "text", reward },
-  ["actor.ppo_mini_batch_size"] = { "int>=1", updates },
+  ["actor.ppo_mini_batch_size"] = { "int>=1", updates("actor", "trainer.updates_per_step") },
+  ["critic.ppo_mini_batch_size"] = { "int>=1", updates("critic", "critic.updates_per_step") },
   ["actor.clip_ratio"] = { "number>=0", clip }, ["actor.model.torch_dtype"] = { "text", dtype },
-  ["actor.optim.strategy"] = { "text", strategy },
+  ["actor.optim.strategy"] = { "text", strategy "actor.optim.strategy" },
+  ["critic.optim.strategy"] = { "text", strategy "critic.optim.strategy" },
 }
 
 local micro = "rows computed together are counted in tokens: trainer.micro_tokens"
 local shards = "one process trains here; there is nothing to shard or offload"
 local engine = "the engine is part of this program and shares its weights; leave it out"
-local critic = "no critic is trained here; without one: grpo, rloo, opo, remax, reinforce_pp"
+local critic = "the critic is computed as the policy is: trainer.dtype, trainer.recompute; leave it out"
 local demo = "demonstrations inside a group are not offered; algorithm=sft trains on them alone"
 local turns = "responses of one turn are trained here; leave it out"
 local class = "rows come from data.train, their columns from data.prompt_key and its kin"
@@ -94,7 +101,7 @@ alias.refuse = {
   { "^algorithm%.unify_strategy$", demo }, { "^algorithm%.switch_gate$", demo },
   { "^algorithm%..*prefix", demo },
   { "^algorithm%.success_reward_threshold$", demo }, { "^algorithm%.hint_", demo },
-  { "^actor%.strategy$", shards }, { "^actor%.fsdp", shards }, { "^actor%.deepspeed", shards },
+  { "^%a+%.strategy$", shards }, { "^%a+%.fsdp", shards }, { "^%a+%.deepspeed", shards },
   { "micro_batch_size$", micro },
   { "^actor%.use_torch_compile$", "nothing is compiled at run time; leave it out" },
   { "^actor%.loss_scale$", "means are of the whole mini-batch, however it is cut; leave it out" },
@@ -117,9 +124,9 @@ alias.refuse = {
   { "^actor%.model%.tie_word_embeddings$", "config.json of the model says it" },
   { "^actor%.model%..*lora", "adapters are not offered; all parameters are trained" },
   { "^actor%.model%.use_peft$", "adapters are not offered; all parameters are trained" },
-  { "^actor%.checkpoint",
+  { "^%a+%.checkpoint",
     "a checkpoint holds model and state; trainer.save_model_only leaves the state out" },
-  { "^critic", critic }, { "^trainer%.critic_warmup$", critic },
+  { "^critic%.model", critic },
   { "^ref%.", "the reference is the policy as it was loaded, where loss.use_kl_loss or "
     .. "loss.use_kl_in_reward asks for it" },
   { "^rollout%.name$", engine }, { "^rollout%.vllm", engine }, { "^rollout%.sglang", engine },

@@ -186,6 +186,35 @@ key("optim.decay_ratio", "number 0..1", 0.2, "wsd: share of all steps over which
 key("optim.num_cycles", "number>0", 0.5, "cosine waves of the schedule",
   { "actor.optim.num_cycles" })
 
+key("critic.model", "text", nil, "what the critic starts from; null: the policy",
+  { "critic.model.model_path" })
+key("critic.init_std", "number>=0", 0, "of the numbers of a new critic's head; 0: zeros")
+key("critic.cliprange_value", "number>=0", 0.5, "values are held this close to the old ones")
+key("critic.loss_avg_mode", { "token", "seq" }, "token",
+  "mean over all tokens, or over responses of their means")
+key("critic.epochs", "int>=1", 1, "times through each step's samples", { "critic.ppo_epochs" })
+key("critic.updates_per_step", "int>=1", nil, "null: trainer.updates_per_step")
+key("critic.lr", "number>=0", 1e-5, "learning rate", { "critic.optim.lr" })
+key("critic.betas", "numbers", { 0.9, 0.999 }, "of AdamW's moments", { "critic.optim.betas" })
+key("critic.eps", "number>0", 1e-8, "of AdamW", { "critic.optim.eps" })
+key("critic.weight_decay", "number>=0", 0.01, "of AdamW", { "critic.optim.weight_decay" })
+key("critic.decay_matrices_only", "bool", false, "no weight decay on norms and biases")
+key("critic.max_grad_norm", "number>=0", 1, "gradients are scaled down to this norm; 0: off")
+key("critic.skip_grad_norm", "number", 80,
+  "an update with a larger norm is left out; 0 or below: off")
+key("critic.warmup_steps", "int>=0", nil,
+  "steps over which the learning rate rises; null: warmup_ratio",
+  { "critic.optim.lr_warmup_steps" })
+key("critic.warmup_ratio", "number 0..1", 0, "the same as a share of all steps",
+  { "critic.optim.lr_warmup_ratio" })
+key("critic.schedule", { "constant", "cosine", "linear", "wsd" }, "constant", "as optim.schedule",
+  { "critic.optim.lr_scheduler_type", "critic.optim.warmup_style" })
+key("critic.min_lr_ratio", "number 0..1", 0, "as optim.min_lr_ratio",
+  { "critic.optim.min_lr_ratio" })
+key("critic.decay_ratio", "number 0..1", 0.2, "as optim.decay_ratio")
+key("critic.num_cycles", "number>0", 0.5, "as optim.num_cycles", { "critic.optim.num_cycles" })
+
+key("trainer.critic_warmup", "int>=0", 0, "the policy is trained from this step on")
 key("trainer.max_steps", "int>=0", nil, "training steps; null: total_epochs")
 key("trainer.total_epochs", "number>0", 1, "times through the training rows")
 key("trainer.updates_per_step", "int>=1", 1, "optimizer steps for each step's samples")

@@ -79,15 +79,24 @@ local function times(out, batch, clock)
   for name, seconds in pairs(clock.laps) do out["timing_s/" .. name] = seconds end
   local tokens = 0
   for _, g in ipairs(batch.groups) do tokens = tokens + g.prompt.n end
-  for _, n in ipairs(batch.lengths) do tokens = tokens + n end
+  for _, r in ipairs(batch.responses) do tokens = tokens + r.n end
   out["timing_s/step"], out["perf/total_num_tokens"] = clock:total(), tokens
   out["perf/throughput"] = tokens / math.max(1e-9, clock:total())
+end
+
+--- 1 - Var(returns - values) / Var(returns); 0 where returns do not vary.
+local function explained(values, returns)
+  local apart = {}
+  for t, v in ipairs(values) do apart[t] = returns[t] - v end
+  local _, all = mean_std(returns)
+  local _, left = mean_std(apart)
+  return all > 0 and 1 - (left / all) ^ 2 or 0
 end
 
 --- What was sampled and scored; clock (or nil): a stopwatch of the step.
 function metrics.of_batch(batch, clock)
   local out, rs = {}, batch.responses
-  spread(out, "response_length", batch.lengths)
+  spread(out, "response_length", pluck(rs, function(r) return r.n end))
   out["response_length/p95"] = quantile(ended(rs), 0.95)
   out["response_length/clip_ratio"] = share(rs, function(r) return r.finish == "length" end)
   spread(out, "prompt_length", pluck(batch.groups, function(g) return g.prompt.n end))
@@ -100,6 +109,11 @@ function metrics.of_batch(batch, clock)
     groups(out, batch)
   end
   if batch.advantage then spread(out, "critic/advantages", batch.advantage) end
+  if batch.returns then spread(out, "critic/returns", batch.returns) end
+  if batch.values then
+    spread(out, "critic/values", batch.values)
+    out["critic/vf_explained_var"] = explained(batch.values, batch.returns)
+  end
   out["actor/reward_kl_penalty"], out["actor/reward_kl_penalty_coeff"] = batch.kl, batch.kl_coef
   local sum, n = 0, 0
   for _, r in ipairs(rs) do for _, h in ipairs(r.entropy or {}) do sum, n = sum + h, n + 1 end end

@@ -75,19 +75,30 @@ end
 
 --- The head of a language model: rows that answer are gathered before the last norm.
 --- h [tokens, d], w [vocab, d].  Outputs: logp and entropy of each pair, hidden [answers, d].
+--- Of a critic (self.value): w [1, d] and the output value [answers, 1], of what follows each row.
 function Model:head(h, norm, w)
   local rows = self:ints("answers", "answers")
   local x = self:output("hidden", norm(h:gather(rows)))
-  local logp = x:logprob(w, self:table "pairs")
+  local pairs_of_rows = self:table "pairs"              -- a batch binds it to either head
+  if self.value then return self:output("value", x:linear(w)) end
+  local logp = x:logprob(w, pairs_of_rows)
   self:output("logp", logp)
   self:output("entropy", logp:entropy_of())
 end
 
---- Every parameter from values(name, shape) -> float array; missing ones are an error.
+--- The weight of the head: score.weight of a critic, that of the embedding where they are tied,
+--- else lm_head.weight.
+function Model:head_weight(embed, tied, vocab, d)
+  if self.value then return self:param("score.weight", 1, d) end
+  return tied and embed or self:param("lm_head.weight", vocab, d)
+end
+
+--- Every parameter from values(name, shape) -> float array; nil leaves it as it is.
 function Model:load(values)
   for _, name in ipairs(self.names) do
     local p = self.params[name]
-    check(C.rl_param_set(p.tensor, values(name, p.shape)))
+    local numbers = values(name, p.shape)
+    if numbers then check(C.rl_param_set(p.tensor, numbers)) end
   end
 end
 

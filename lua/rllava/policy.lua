@@ -43,11 +43,13 @@ local function family(config)
   return require("rllava.model." .. name)
 end
 
---- config: a decoded config.json -> a policy with zero parameters.
-function policy.new(raw)
+--- config: a decoded config.json -> a policy with zero parameters.  options.value: a critic, with a
+--- head score.weight [1, d] of one number a token instead of the vocabulary's.
+function policy.new(raw, options)
   local config = hf_config.normalise(raw)
   local self = setmetatable({ config = config, raw_config = raw, family = family(config) }, Policy)
   self.model = nn.model(config)
+  self.model.value = options and options.value
   self.family.record(self.model)
   return self
 end
@@ -88,15 +90,18 @@ local function fresh(path, seed)
 end
 
 --- A folder as from the hub, a .gguf file, a model of the house, or a name of the hub.  options.init_seed: fresh
---- numbers of this seed; the folder needs no weights then.
+--- numbers of this seed; the folder needs no weights then.  options.value: a critic, whose head is
+--- zero where the folder has none.
 function policy.load(name, options)
   local path = find(name)
   if options and options.init_seed then return fresh(path, options.init_seed) end
   local weights = require("rllava.weights").open(path)
   if not weights.raw_config then rl.raise("%s: expected a config.json, found none", path) end
-  local self = policy.new(weights.raw_config)
+  local value = options and options.value
+  local self = policy.new(weights.raw_config, { value = value })
   self.path, self.generation_config = path, weights.generation_config
   self.model:load(function(name, shape)
+    if value and name == "score.weight" and not weights:has(name) then return nil end
     weights:expect(name, shape)
     local n = 1
     for _, d in ipairs(shape) do n = n * d end
@@ -151,17 +156,46 @@ function Policy:size()
   return n
 end
 
---- A copy of the numbers of every parameter: the reference policy.
-function Policy:clone()
-  local copy = policy.new(self.raw_config)
+--- Neither gradients nor moments for any parameter.
+function Policy:freeze()
   for _, name in ipairs(self.model.names) do
-    local from = self.model.params[name]
-    local n = 1
-    for _, d in ipairs(from.shape) do n = n * d end
-    local buffer = ffi.new("float[?]", n)
-    check(C.rl_param_get(from.tensor, buffer))
-    check(C.rl_param_set(copy.model.params[name].tensor, buffer))
-    C.rl_param_train(copy.model.params[name].tensor, 0)
+    C.rl_param_train(self.model.params[name].tensor, 0)
+  end
+  return self
+end
+
+local function numel(shape)
+  local n = 1
+  for _, d in ipairs(shape) do n = n * d end
+  return n
+end
+
+--- Moves every parameter that other has too towards its number there: w += share (other - w).
+function Policy:approach(other, share)
+  for _, name in ipairs(self.model.names) do
+    local own, from = self.model.params[name], other.model.params[name]
+    if from then
+      local n = numel(own.shape)
+      local w, target = ffi.new("float[?]", n), ffi.new("float[?]", n)
+      check(C.rl_param_get(from.tensor, target))
+      if share < 1 then
+        check(C.rl_param_get(own.tensor, w))
+        for i = 0, n - 1 do target[i] = w[i] + share * (target[i] - w[i]) end
+      end
+      check(C.rl_param_set(own.tensor, target))
+    end
+  end
+  return self
+end
+
+--- A frozen copy: the reference policy.
+function Policy:clone() return policy.new(self.raw_config):approach(self, 1):freeze() end
+
+--- A critic that begins with this policy's numbers; its head with zeros, or normal ones of that std.
+function Policy:critic(std, seed)
+  local copy = policy.new(self.raw_config, { value = true }):approach(self, 1)
+  if std > 0 then
+    check(C.rl_param_normal(copy.model.params["score.weight"].tensor, seed, 0, std))
   end
   return copy
 end

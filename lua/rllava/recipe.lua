@@ -97,10 +97,9 @@ local function check_logger(cfg)
   end
 end
 
-local function check_betas(cfg)
-  local b = cfg.optim.betas
+local function check_betas(b, key)
   if #b ~= 2 or b[1] < 0 or b[1] >= 1 or b[2] < 0 or b[2] >= 1 then
-    error("optim.betas: expected two numbers from 0, below 1", 0)
+    error(key .. ": expected two numbers from 0, below 1", 0)
   end
 end
 
@@ -116,7 +115,8 @@ function recipe.resolve(t, path, overrides)
   cfg.recipe = { path = path, folder = folder, name = name_of(path), set = set,
     overrides = overrides or {} }
   check_logger(cfg)
-  check_betas(cfg)
+  check_betas(cfg.optim.betas, "optim.betas")
+  check_betas(cfg.critic.betas, "critic.betas")
   return cfg
 end
 

@@ -95,8 +95,8 @@ end
 
 --- Brings policy and optimizer to a checkpoint -> its state.  Records after it, which the steps to
 --- come will write again, are dropped.
-function Run:restore(path, policy, optimizer)
-  local state = checkpoint.restore(path, policy, optimizer)
+function Run:restore(path, policy, optimizer, beside)
+  local state = checkpoint.restore(path, policy, optimizer, beside)
   local _, step = checkpoint.verify(path)
   self.metrics_file:rewind(step)
   self.rollouts_file:rewind(step)
@@ -112,10 +112,10 @@ end
 
 --- Brings policy and optimizer to the newest whole checkpoint of the folder, or to
 --- trainer.load_checkpoint_path -> its state; nil for a run that begins.
-function Run:resume(policy, optimizer)
+function Run:resume(policy, optimizer, beside)
   local _, path = self:latest()
   path = path or self.cfg.trainer.load_checkpoint_path
-  return path and self:restore(path, policy, optimizer)
+  return path and self:restore(path, policy, optimizer, beside)
 end
 
 function Run:note_score(step, score)
@@ -253,12 +253,12 @@ function Run:prune()
 end
 
 --- Writes the checkpoint of a step: a Hugging Face folder and, but for trainer.save_model_only, the
---- state -> its folder.
-function Run:save(step, policy, optimizer, state)
+--- state and the models beside the policy (see checkpoint.save) -> its folder.
+function Run:save(step, policy, optimizer, state, beside)
   local path, t = files.join(self.folder, "checkpoints", "global_step_" .. step), self.cfg.trainer
   local from = C.rl_clock()
   checkpoint.save(path, policy, optimizer, state, { step = step, dtype = t.save_dtype,
-    model_only = t.save_model_only })
+    model_only = t.save_model_only, beside = beside })
   self:prune()
   self.log:line(("saved %s in %.1f s"):format(path, C.rl_clock() - from))
   return path

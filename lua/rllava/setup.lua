@@ -45,28 +45,38 @@ end
 
 local function dtype(cfg) return cfg.trainer.dtype == "bf16" and C.RL_HALF or C.RL_FLOAT end
 
+--- What logits are divided by in training: the rollout's temperature; greedy samples: 1.
+local function temperature(cfg)
+  return cfg.rollout.temperature > 0 and cfg.rollout.temperature or 1
+end
+
 local function updater(self, cfg)
   local o = cfg.optim
   return require("rllava.update").new(self.policy, {
-    optim = { betas = o.betas, eps = o.eps, weight_decay = o.weight_decay, decay_matrices_only = o.decay_matrices_only },
-    max_grad_norm = o.max_grad_norm, skip_grad_norm = o.skip_grad_norm, micro_tokens = cfg.trainer.micro_tokens,
-    recompute = cfg.trainer.recompute, dtype = dtype(cfg), temperature = cfg.rollout.temperature > 0 and cfg.rollout.temperature or 1 })
+    optim = o, max_grad_norm = o.max_grad_norm, skip_grad_norm = o.skip_grad_norm,
+    micro_tokens = cfg.trainer.micro_tokens, recompute = cfg.trainer.recompute,
+    dtype = dtype(cfg), temperature = temperature(cfg), seed = cfg.trainer.seed })
 end
 
 local function rollout(self, cfg)
-  return require("rllava.rollout").new(self.policy, { n = cfg.rollout.n, at_once = cfg.rollout.at_once,
-    skip_special = cfg.reward_options.skip_special_tokens, max_prompt = cfg.data.max_prompt_length, max_new = math.max(cfg.rollout.max_new_tokens, cfg.rollout.val.max_new_tokens or 0),
-    dtype = dtype(cfg) })
+  local r = cfg.rollout
+  return require("rllava.rollout").new(self.policy, { n = r.n, at_once = r.at_once,
+    skip_special = cfg.reward_options.skip_special_tokens, max_prompt = cfg.data.max_prompt_length,
+    max_new = math.max(r.max_new_tokens, r.val.max_new_tokens or 0), dtype = dtype(cfg) })
 end
+
+-- What a run can give an algorithm that asks for it.
+local given = { "greedy", "logp", "ref_logp", "value" }
 
 --- What the algorithm and the config ask of the run: { ref_logp, value, greedy = true }.
 local function needs(algorithm, cfg)
   local asked = { ref_logp = cfg.loss.use_kl_loss or cfg.loss.use_kl_in_reward }
-  local given = { ref_logp = true, greedy = true, logp = true }
+  local known = {}
+  for _, name in ipairs(given) do known[name] = true end
   for _, need in ipairs(algorithm.needs or {}) do
-    if not given[need] then
-      rl.raise("algorithm %s: asks for '%s', which a training run does not give (it gives greedy, logp and ref_logp)",
-        algorithm.name, need)
+    if not known[need] then
+      rl.raise("algorithm %s: asks for '%s', which a training run does not give (it gives %s)",
+        algorithm.name, need, table.concat(given, ", "))
     end
     asked[need] = true
   end
@@ -102,7 +112,7 @@ end
 --- ---- the whole ----
 
 --- cfg -> a table with policy, algorithm, data, val_sets, val_ways, prompt_options, rollout, updater,
---- reference (or nil), rewards (or nil), schedule, seed.
+--- reference, critic, rewards (or nil), schedule, seed.
 function setup.open(cfg)
   if cfg.trainer.threads then C.rl_threads(cfg.trainer.threads) end
   local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = cfg.algorithm }
@@ -112,8 +122,11 @@ function setup.open(cfg)
   self.val_sets, self.val_ways = val_sets(cfg), val_ways(cfg)
   self.needs = needs(self.algorithm, cfg)
   if self.needs.ref_logp then
-    self.reference = require("rllava.reference").new(self.policy:clone(), cfg.trainer.micro_tokens,
-      cfg.rollout.temperature, dtype(cfg))
+    self.reference = require("rllava.reference").new(self.policy:clone(),
+      cfg.trainer.micro_tokens, temperature(cfg), dtype(cfg))
+  end
+  if self.needs.value then
+    self.critic = require("rllava.critic").new(self.policy, cfg, self.algorithm, dtype(cfg))
   end
   self.updater, self.rollout = updater(self, cfg), rollout(self, cfg)
   self.schedule = require("rllava.schedule").of(cfg.optim)

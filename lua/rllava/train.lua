@@ -29,11 +29,17 @@ end
 --- One step -> its metrics, its batch.
 function Trainer:step(step)
   self.clock:start()
-  local batch = self:enough()                         -- groups of n responses, scored
+  local batch, found = self:enough(), {}              -- groups of n responses, scored
   self:advantages(batch)                              -- [tokens]
   self.clock:lap "adv"
-  local found = self:update(batch, step)              -- logp, loss, backward, AdamW
-  self.clock:lap "update_actor"
+  if self.critic then
+    found = self.critic:update(batch, step, self.last)
+    self.clock:lap "update_critic"
+  end
+  if step >= self.cfg.trainer.critic_warmup then
+    self:update(batch, step, found)                   -- logp, loss, backward, AdamW
+    self.clock:lap "update_actor"
+  end
   for name, value in pairs(metrics.of_batch(batch, self.clock)) do found[name] = value end
   self.step_done = step
   return found, batch
@@ -123,14 +129,19 @@ function Trainer:advantages(batch)
     self.clock:lap "ref"
   end
   if self.cfg.loss.use_kl_in_reward then batch:penalise_kl(self.cfg.loss.kl_penalty, self.kl_controller) end
-  batch.advantage = self.algorithm.advantage(batch, self.cfg.loss)
+  if self.critic then
+    self.critic:value(batch)
+    self.clock:lap "values"
+  end
+  batch.advantage, batch.returns = self.algorithm.advantage(batch, self.cfg.loss)
   batch:assign("advantage", batch.advantage)
+  if batch.returns then batch:assign("returns", batch.returns) end
 end
 
---- Optimizer steps on the batch's groups, in order; the engine waits meanwhile.
-function Trainer:update(batch, step)
+--- Optimizer steps on the batch's groups, in order; the engine waits meanwhile.  Adds to found.
+function Trainer:update(batch, step, found)
   local cfg, lr = self.cfg.trainer, self.schedule(step, self.last)
-  local parts, found = batch:parts(cfg.updates_per_step), {}
+  local parts = batch:parts(cfg.updates_per_step)
   self.rollout:update(function()
     for _ = 1, cfg.ppo_epochs do
       for _, part in ipairs(parts) do
@@ -143,15 +154,24 @@ function Trainer:update(batch, step)
     end
   end)
   found["actor/skipped"] = self.updater.skipped
-  return found
 end
 
 --- ---- a whole run ----
 
 --- What a checkpoint holds beside weights and moments.
 function Trainer:state()
-  return { step = self.step_done, consumed = self.feed.consumed, skipped = self.updater.skipped,
-    kl_coef = self.kl_controller.value, data_hash = self.data.hash }
+  return { step = self.step_done, consumed = self.feed.consumed, updater = self.updater:state(),
+    critic = self.critic and self.critic.updater:state(), kl_coef = self.kl_controller.value,
+    data_hash = self.data.hash }
+end
+
+--- The models that a checkpoint holds beside the policy: list of { name, policy, optimizer (or nil) }.
+function Trainer:beside()
+  local list = {}
+  if self.critic then
+    list[1] = { name = "critic", policy = self.critic.policy, optimizer = self.critic.updater }
+  end
+  return list
 end
 
 --- Goes on from a state: the data must be those of the checkpoint.
@@ -160,7 +180,9 @@ function Trainer:take_up(state)
     rl.raise("resume: data.train: expected the rows of the checkpoint (hash %s), found others (%s)",
       state.data_hash, self.data.hash)
   end
-  self.step_done, self.feed.consumed, self.updater.skipped = state.step, state.consumed, state.skipped
+  self.step_done, self.feed.consumed = state.step, state.consumed
+  self.updater:take_up(state.updater)
+  if self.critic then self.critic.updater:take_up(state.critic) end
   self.kl_controller.value = state.kl_coef
 end
 
@@ -180,7 +202,9 @@ function Trainer:after(step, found, batch)
   local function due(freq) return go_on and (step == last or freq > 0 and step % freq == 0) end
   self.run:trained(step, found, batch)
   if due(cfg.val_freq) then go_on = self:validate(step) end
-  if due(cfg.save_freq) or not go_on then self.run:save(step, self.policy, self.updater.optimizer, self:state()) end
+  if due(cfg.save_freq) or not go_on then
+    self.run:save(step, self.policy, self.updater, self:state(), self:beside())
+  end
   return go_on
 end
 
@@ -188,7 +212,7 @@ end
 function Trainer:train()
   local cfg = self.cfg.trainer
   self.run = require("rllava.run").open(self.cfg, self)
-  local state = self.run:resume(self.policy, self.updater.optimizer)
+  local state = self.run:resume(self.policy, self.updater, self:beside())
   if state then self:take_up(state) end
   if cfg.val_before_train and self.step_done == 0 then self:validate(0) end
   if cfg.val_only then return self.run:close() end

@@ -3,8 +3,8 @@ local advantage = require "rllava.advantage"
 local loss = require "rllava.loss"
 
 return {
-  defaults   = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean", gamma = 1, lam = 1,
-                 cliprange_value = 0.5, value_agg_mode = "token-mean" },
+  defaults   = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean", gamma = 1,
+                 lam = 1 },
   needs      = { "value" },
   advantage  = advantage.gae,
   loss       = loss.vanilla,

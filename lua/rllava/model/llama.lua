@@ -71,7 +71,7 @@ function llama.text(m, c, around)
     if around then h = around(h, i) end
   end
   m:output("hidden_last", m:mark(h))
-  local w = c.tie_word_embeddings and embed or m:param("lm_head.weight", c.vocab_size, c.hidden_size)
+  local w = m:head_weight(embed, c.tie_word_embeddings, c.vocab_size, c.hidden_size)
   m:head(h, m:rmsnorm(prefix .. ".norm", c.hidden_size, c.rms_norm_eps), w)
 end
 
