@@ -28,5 +28,6 @@ int rl_stored_find(const rl_stored *t, const int *order, int n, const char *name
 
 /* The loaders on bytes in memory; data stays the caller's and must outlive the result. */
 rl_safetensors *rl_safetensors_parse(const char *file, const void *data, double size);
+rl_gguf *rl_gguf_parse(const char *file, const void *data, double size);
 
 #endif

@@ -129,6 +129,26 @@ const rl_stored *rl_safetensors_at(const rl_safetensors *st, int i);
 int rl_safetensors_find(const rl_safetensors *st, const char *name);
 void rl_safetensors_close(rl_safetensors *st);
 
+/* A .gguf file, version 2 or 3, checked completely: every size, type and offset, no tensor over
+ * another.  count, at, find: as above; dim is turned round to slowest first. */
+typedef struct rl_gguf rl_gguf;
+rl_gguf *rl_gguf_open(const char *path);
+int rl_gguf_count(const rl_gguf *g);
+const rl_stored *rl_gguf_at(const rl_gguf *g, int i);
+int rl_gguf_find(const rl_gguf *g, const char *name);
+void rl_gguf_close(rl_gguf *g);
+/* Its keys, sorted.  meta: index of a key, -1 if absent.  kind: of the value or of a list's items;
+ * length of a list, -1: one value.  Item i (0 for one value): number (a bool is 0 or 1; 0 for a
+ * text), text (*bytes long, without a zero behind it; NULL for others). */
+enum { RL_GGUF_NUMBER, RL_GGUF_BOOL, RL_GGUF_TEXT };
+int rl_gguf_keys(const rl_gguf *g);
+const char *rl_gguf_key(const rl_gguf *g, int key);
+int rl_gguf_meta(const rl_gguf *g, const char *key);
+int rl_gguf_kind(const rl_gguf *g, int key);
+int rl_gguf_length(const rl_gguf *g, int key);
+double rl_gguf_number(const rl_gguf *g, int key, int i);
+const char *rl_gguf_text(const rl_gguf *g, int key, int i, int *bytes);
+
 /* ---- tokenizer ---- */
 
 /* A tokenizer.json of Hugging Face: byte pair encoding over bytes or characters, its normalizer,

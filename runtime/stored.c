@@ -131,6 +131,37 @@ static void read_q6_k(const uint8_t *b, float *x, size_t blocks) {
     }
 }
 
+/* 256 values x = d scale q - dmin min in 16 groups of 16: 16 bytes, scale low, min high nibble; 64
+ * bytes of pairs of bits; half d, half dmin.  Bits 2k of byte i in each half of 32 bytes: value i of
+ * quarter k of that half's 128 values. */
+static void read_q2_k(const uint8_t *b, float *x, size_t blocks) {
+    for (; blocks--; b += 84, x += 256) {
+        const float d = half_at(b + 80), dmin = half_at(b + 82);
+        for (int i = 0; i < 256; i++) {
+            const uint8_t s = b[i / 16];
+            const int q = b[16 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+            x[i] = d * (float)(s & 15) * (float)q - dmin * (float)(s >> 4);
+        }
+    }
+}
+
+/* 256 values x = d (scale - 32) q in 16 groups of 16: 32 bytes of upper bits (bit i / 32 of byte
+ * i % 32; where it is 0, q is 4 less), 64 bytes of pairs as above, 12 bytes of scales (the low 4 bits
+ * of the 16 in bytes 0..7, the high 2 in bytes 8..11), half d. */
+static void read_q3_k(const uint8_t *b, float *x, size_t blocks) {
+    for (; blocks--; b += 110, x += 256) {
+        const float d = half_at(b + 108);
+        const uint8_t *s = b + 96;
+        for (int i = 0; i < 256; i++) {
+            const int j = i / 16;
+            const int low = s[j % 8] >> (j / 8 * 4) & 15, high = s[8 + j % 4] >> (j / 4 * 2) & 3;
+            const int pair = b[32 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+            const int q = pair - (b[i % 32] >> (i / 32) & 1 ? 0 : 4);
+            x[i] = d * (float)((low | high << 4) - 32) * (float)q;
+        }
+    }
+}
+
 /* ---- the table ---- */
 
 static const rl_format formats[] = {
@@ -144,7 +175,8 @@ static const rl_format formats[] = {
     { "Q4_0", 2, 32, 18, read_q4_0 },   { "Q4_1", 3, 32, 20, read_q4_1 },
     { "Q5_0", 6, 32, 22, read_q5_0 },   { "Q5_1", 7, 32, 24, read_q5_1 },
     { "Q4_K", 12, 256, 144, read_q4_k }, { "Q5_K", 13, 256, 176, read_q5_k },
-    { "Q6_K", 14, 256, 210, read_q6_k },
+    { "Q6_K", 14, 256, 210, read_q6_k }, { "Q2_K", 10, 256, 84, read_q2_k },
+    { "Q3_K", 11, 256, 110, read_q3_k },
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 
