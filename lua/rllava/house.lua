@@ -7,8 +7,11 @@ local house = {}
 --- The text of an embedded file ("rewards/math.lua"), or nil.
 house.read = embedded.read
 
---- Where unpacked files and fetched libraries are kept: XDG_CACHE_HOME/rllava or ~/.cache/rllava.
+--- Where unpacked and fetched files are kept: RLLAVA_CACHE, XDG_CACHE_HOME/rllava or
+--- ~/.cache/rllava.
 function house.cache()
+  local own = os.getenv "RLLAVA_CACHE"
+  if own and own ~= "" then return own end
   local base = os.getenv "XDG_CACHE_HOME" or files.join(os.getenv "HOME" or ".", ".cache")
   return files.join(base, "rllava")
 end

@@ -3,9 +3,8 @@
 ---   RLLAVA_DUCKDB, a path; else a libduckdb.so of the system; else the one fetched before, in
 ---   RLLAVA_CACHE (XDG_CACHE_HOME/rllava, ~/.cache/rllava); else it is fetched there with pip.
 local ffi = require "ffi"
-local files = require "rllava.files"
-local offline = require "rllava.offline"
 local rl = require "rllava.ffi"
+local wheel = require "rllava.wheel"
 
 local duckdb = {}
 
@@ -54,55 +53,13 @@ void duckdb_free(void *p);
 const char *duckdb_library_version(void);
 ]]
 
-local package, megabytes = "bareduckdb==0.12.155", 34
-local command = [[rllava -e 'require "rllava.data.duckdb".fetch()']]
+local source = { title = "DuckDB's library", package = "bareduckdb", version = "0.12.155", megabytes = 34,
+  file = "bareduckdb/_libs/libduckdb.so",
+  command = [[rllava -e 'require "rllava.data.duckdb".fetch()']],
+  instead = "Install libduckdb.so from DuckDB's releases instead, or name one in RLLAVA_DUCKDB." }
 
-local function cache()
-  local user = os.getenv "XDG_CACHE_HOME" or (os.getenv "HOME" or ".") .. "/.cache"
-  return os.getenv "RLLAVA_CACHE" or user .. "/rllava"
-end
-
---- The library as it is fetched.
-local function fetched() return files.join(cache(), package:gsub("==", "-"), "libduckdb.so") end
-
-local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
-
---- Runs a shell line, its output in the file log; refuses with the end of that where it fails.
-local function run(line, log, what)
-  if os.execute(line .. " >" .. quote(log) .. " 2>&1") == 0 then return end
-  local text = files.kind(log) and files.read(log):sub(-600) or ""
-  rl.raise("duckdb: cannot %s:\n%s\nInstall libduckdb.so from DuckDB's releases instead, or "
-    .. "name one in RLLAVA_DUCKDB.", what, text:match "^%s*(.-)%s*$")
-end
-
-local take = [[import sys, zipfile, glob, shutil
-wheel = zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0])
-shutil.copyfileobj(wheel.open("bareduckdb/_libs/libduckdb.so"), open(sys.argv[2], "wb"))]]
-
---- Fetches the library with pip, which takes it from the index that the user has set and verifies
---- its checksum.
---- -> its path.
-function duckdb.fetch()
-  local place = fetched()
-  if files.kind(place) then return place end
-  local aside = ("%s.%d"):format(files.folder(place), rl.C.rl_time() * 1000)
-  files.make_folder(aside)
-  local note = "rllava: fetching DuckDB (%s, %d MB) into %s\n"
-  io.stderr:write(note:format(package, megabytes, files.folder(place)))
-  local log, library = aside .. "/log", aside .. "/libduckdb.so"
-  local ok, message = pcall(function()
-    run("python3 -m pip --version", log, "fetch it without python3 and pip")
-    run(("python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 -d %s %s")
-      :format(quote(aside), package), log, "fetch " .. package .. " with pip")
-    run(("python3 -c %s %s %s"):format(quote(take), quote(aside), quote(library)), log,
-      "unpack " .. package)
-    files.make_folder(files.folder(place))
-    files.rename(library, place)
-  end)
-  files.remove(aside)
-  if not ok then error(message, 0) end
-  return place
-end
+--- Fetches the library -> its path.
+function duckdb.fetch() return wheel.fetch(source) end
 
 --- Where the library is: the path that RLLAVA_DUCKDB names, "of the system", the one fetched; or nil.
 function duckdb.where()
@@ -123,15 +80,7 @@ function duckdb.library(what)
   end
   local ok, library = pcall(ffi.load, "duckdb")
   if ok then return library end
-  local path = fetched()
-  if not files.kind(path) then
-    if offline() then
-      rl.raise("%s: DuckDB's library is needed and not here, and %s forbids to fetch it; where "
-        .. "there is a network, run\n  %s", what, offline(), command)
-    end
-    duckdb.fetch()
-  end
-  return ffi.load(path)
+  return ffi.load(wheel.find(source, what))
 end
 
 return duckdb
