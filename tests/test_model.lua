@@ -7,6 +7,8 @@ local rl = require "rllava.ffi"
 local tensor = require "rllava.tensor"
 local policy = require "rllava.policy"
 local weights = require "rllava.weights"
+local model_source = require "rllava.model_source"
+local wheel = require "rllava.wheel"
 local C, check = rl.C, rl.check
 
 local root = T.goldens .. "/models"
@@ -261,9 +263,21 @@ local function run_case(folder, name, p)
   T.test(path .. ": recomputed activations give the same bits", function() recomputed(case) end)
 end
 
+--- A real model, of which there are reference values alone; its weights are fetched by hand.
+local function run_reference(path, name)
+  local source = model_source.packaged[name]
+  local place = source and wheel.place(source)
+  if source and not exists(place) then
+    T.test(path, function() T.skip("its weights are not here; to fetch them, run " .. source.command) end)
+  elseif source then
+    T.golden(path, function() return require "model_reference"(place, json.decode(T.read(path), path)) end)
+  end
+end
+
 for _, name in ipairs(T.list(root)) do
   local folder = root .. "/" .. name
   local cases = {}
+  if exists(("%s/%s.json"):format(folder, name)) then run_reference(("%s/%s.json"):format(folder, name), name) end
   for _, file in ipairs(T.list(folder)) do cases[#cases + 1] = file:match "^(case_%d+)%.meta%.json$" end
   if #cases > 0 then
     local ok, p = pcall(function()

@@ -88,8 +88,17 @@ T.test("a checkpoint brings weights, moments, counters and state back to the bit
   end
 end)
 
-T.test("a checkpoint is a plain folder: names, dtypes, other files as they were loaded", function()
+--- The models of the goldens that are there with their weights.
+local function models()
+  local list = {}
   for _, name in ipairs(T.list "tests/golden/models") do
+    if files.kind("tests/golden/models/" .. name .. "/config.json") then list[#list + 1] = name end
+  end
+  return list
+end
+
+T.test("a checkpoint is a plain folder: names, dtypes, other files as they were loaded", function()
+  for _, name in ipairs(models()) do
     local from, to = "tests/golden/models/" .. name, scratch .. "/plain-" .. name
     local p = policy.load(from)
     checkpoint.save(to, p, nil, nil, { step = 1, model_only = true, shard = 30000 })

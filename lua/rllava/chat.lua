@@ -1,7 +1,7 @@
 --- Conversations as text: the model's chat template, and prompts with pictures as messages.
+local beside = require "rllava.beside"
 local rl = require "rllava.ffi"
 local json = require "rllava.json"
-local files = require "rllava.files"
 local jinja = require "rllava.jinja"
 local unicode = require "rllava.unicode"
 
@@ -56,34 +56,33 @@ local function choose(v, file)
   return by_name.default, by_name.tool_use
 end
 
-local function object(path)
-  if files.kind(path) ~= "file" then return nil end
-  local v = json.decode(files.read(path), path)
-  if type(v) ~= "table" or json.is_array(v) then rl.raise("%s: expected an object", path) end
-  return v
+local function object(model, name)
+  local text, path = beside.read(model, name)
+  local v = text and json.decode(text, path)
+  if text and (type(v) ~= "table" or json.is_array(v)) then
+    rl.raise("%s: expected an object", path)
+  end
+  return v, path
 end
 
---- folder: a model's; its chat_template.jinja, else chat_template.json, else
+--- model: a folder or a .gguf file; its chat_template.jinja, else chat_template.json, else
 --- tokenizer_config.json's chat_template -> chat, with the special tokens of tokenizer_config.json.
-function chat.load(folder)
-  local config_file = files.join(folder, "tokenizer_config.json")
-  local config = object(config_file) or {}
-  local options = special_tokens(config)
-  local path = files.join(folder, "chat_template.jinja")
-  if files.kind(path) == "file" then
+function chat.load(model)
+  local config, config_file = object(model, "tokenizer_config.json")
+  local options = special_tokens(config or {})
+  local text, path = beside.read(model, "chat_template.jinja")
+  if text then
     options.name = path
-    local tools = files.join(folder, "additional_chat_templates", "tool_use.jinja")
-    options.tool_use = files.kind(tools) == "file" and files.read(tools) or nil
-    return chat.new(files.read(path), options)
+    options.tool_use = beside.read(model, "additional_chat_templates/tool_use.jinja")
+    return chat.new(text, options)
   end
-  path = files.join(folder, "chat_template.json")
-  local holder = object(path)
-  if not holder or holder.chat_template == nil then path, holder = config_file, config end
+  local holder
+  holder, path = object(model, "chat_template.json")
+  if not holder or holder.chat_template == nil then path, holder = config_file, config or {} end
   if holder.chat_template == nil or holder.chat_template == json.null then
     rl.raise("%s: expected a chat template (chat_template.jinja, chat_template.json, "
-      .. "or in tokenizer_config.json), found none", folder)
+      .. "or in tokenizer_config.json), found none", model)
   end
-  local text
   text, options.tool_use = choose(holder.chat_template, path)
   options.name = path .. ": chat_template"
   return chat.new(text, options)

@@ -1,6 +1,7 @@
 --- A policy as a plain Hugging Face folder: safetensors under the names it was loaded with, and the
 --- files beside them as they were.
 local ffi = require "ffi"
+local beside = require "rllava.beside"
 local embedded = require "rllava.embedded"
 local rl = require "rllava.ffi"
 local tensor = require "rllava.tensor"
@@ -12,6 +13,7 @@ local model_file = {}
 
 local SHARD = 5e9                    -- bytes of a file at most, but for a tensor that is larger
 local bytes_of = { F32 = 4, BF16 = 2 }
+local halves = { F16 = true, BF16 = true }
 
 local function count_of(shape)
   local n = 1
@@ -31,7 +33,7 @@ end
 local function plan(policy, source, dtype)
   local list, taken = {}, {}
   local function add(name, key, shape, stored_dtype)
-    local kind = dtype or (stored_dtype == "F32" and "F32" or stored_dtype and "BF16") or "F32"
+    local kind = dtype or (halves[stored_dtype] and "BF16" or "F32")
     list[#list + 1] = { name = key, param = name, dtype = kind, shape = shape,
       bytes = count_of(shape) * bytes_of[kind] }
   end
@@ -41,7 +43,7 @@ local function plan(policy, source, dtype)
     add(name, key, policy.model.params[name].shape, info and info.dtype)
     taken[key] = true
   end
-  for _, name in ipairs(source and source:names() or {}) do
+  for _, name in ipairs(source and not source.gguf and source:names() or {}) do
     if not taken[name] then
       local info, t = source:info(name), source:find(name)
       list[#list + 1] = { name = name, stored = t.stored, dtype = info.dtype, shape = info.shape,
@@ -127,12 +129,9 @@ end
 --- Tokenizer, processor, generation config and whatever else stands beside the weights.
 local function copy_beside(policy, folder)
   local path = policy.path
-  if path and files.kind(path) == "folder" then
-    for _, name in ipairs(files.list(path)) do
-      local from = files.join(path, name)
-      if is_copied(name) and files.kind(from) == "file" and files.size(from) < 2 ^ 28 then
-        files.write(files.join(folder, name), files.read(from))
-      end
+  for _, name in ipairs(path and beside.is(path) and beside.names(path) or {}) do
+    if is_copied(name) and (files.size(files.join(path, name)) or 0) < 2 ^ 28 then
+      files.write(files.join(folder, name), (beside.read(path, name)))
     end
   end
   for _, name in ipairs(embedded.names()) do

@@ -8,6 +8,7 @@ local rl = require "rllava.ffi"
 local nn = require "rllava.nn"
 local hf_config = require "rllava.hf_config"
 local files = require "rllava.files"
+local model_source = require "rllava.model_source"
 local C, check = rl.C, rl.check
 
 local policy = {}
@@ -70,17 +71,6 @@ function Policy:init(seed, std)
   return self
 end
 
---- Where a model's files lie: a path as it is, else a model of the house ("tiny-vl"), else a name of the hub.
-local function find(name)
-  if files.kind(name) then return name end
-  local own = not name:find "/" and require("rllava.house").folder("recipes/" .. name)
-  if own then return own end
-  if not name:find "^[%w._-]+/[%w._-]+$" then
-    rl.raise("model: expected a folder, a file, tiny-vl or a name of the hub (owner/name), found '%s'", name)
-  end
-  return require("rllava.hub").snapshot(name, { kind = "model" })
-end
-
 --- A folder with config.json and no weights yet -> a policy with fresh numbers.
 local function fresh(path, seed)
   local file = files.join(path, "config.json")
@@ -93,7 +83,7 @@ end
 --- numbers of this seed; the folder needs no weights then.  options.value: a critic, whose head is
 --- zero where the folder has none.
 function policy.load(name, options)
-  local path = find(name)
+  local path = model_source.find(name)
   if options and options.init_seed then return fresh(path, options.init_seed) end
   local weights = require("rllava.weights").open(path)
   if not weights.raw_config then rl.raise("%s: expected a config.json, found none", path) end

@@ -3,6 +3,7 @@
 ---   t = tokenizer.load(path)      ids = t:encode(text)      text = t:decode(ids)
 ---   s = t:stream()                s:put(id) -> text that is complete so far     s:finish()
 local ffi = require "ffi"
+local beside = require "rllava.beside"
 local rl = require "rllava.ffi"
 local files = require "rllava.files"
 local json = require "rllava.json"
@@ -40,19 +41,20 @@ local function add(t, token, id, special, place)
   return token.content
 end
 
-local function read_json(path)
-  if files.kind(path) ~= "file" then return {} end
-  local value = json.decode(files.read(path), path)
+local function read_json(model, name)
+  local text, path = beside.read(model, name)
+  if not text then return {}, path end
+  local value = json.decode(text, path)
   if type(value) ~= "table" or json.is_array(value) then
     rl.raise("%s: expected an object, found something else", path)
   end
-  return value
+  return value, path
 end
 
 --- What tokenizer_config.json says: more added tokens, or other flags of known ones.
-local function read_config(t, folder)
-  local path = folder .. "/tokenizer_config.json"
-  t.config = read_json(path)
+local function read_config(t, model)
+  local path
+  t.config, path = read_json(model, "tokenizer_config.json")
   local decoder = t.config.added_tokens_decoder
   for _, key in ipairs(type(decoder) == "table" and json.keys(decoder) or {}) do
     local id = tonumber(key)
@@ -87,17 +89,16 @@ local function read_special(t, values, path)
   end
 end
 
---- A folder with tokenizer.json (and tokenizer_config.json, special_tokens_map.json), or the file.
+--- A model: a folder with tokenizer.json (and tokenizer_config.json, special_tokens_map.json) or a
+--- .gguf file; or a tokenizer.json.
 --- t.config: tokenizer_config.json; t.eos_token and its like: texts, where the files name them.
 function tokenizer.load(path)
-  local folder = files.kind(path) == "folder"
-  local file = folder and files.join(path, "tokenizer.json") or path
-  local t = tokenizer.parse(files.read(file), file)
-  if not folder then return t end
+  if not beside.is(path) then return tokenizer.parse(files.read(path), path) end
+  local text, file = beside.read(path, "tokenizer.json")
+  local t = tokenizer.parse(text or files.read(file), file)
   read_config(t, path)
-  local map = path .. "/special_tokens_map.json"
-  read_special(t, read_json(map), map)
-  read_special(t, t.config, path .. "/tokenizer_config.json")
+  read_special(t, read_json(path, "special_tokens_map.json"))
+  read_special(t, t.config, files.join(path, "tokenizer_config.json"))
   t.size = C.rl_tokenizer_size(t.handle)
   return t
 end

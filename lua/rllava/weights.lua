@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local json = require "rllava.json"
 local files = require "rllava.files"
+local gguf = require "rllava.gguf"
 local hf_config = require "rllava.hf_config"
 local C, check, raise = rl.C, rl.check, rl.raise
 
@@ -92,11 +93,22 @@ end
 
 local function open_safetensors(self, path)
   local st = ffi.gc(check(C.rl_safetensors_open(path)), C.rl_safetensors_close)
-  self.open[#self.open + 1] = st
+  self.open[#self.open + 1] = function() C.rl_safetensors_close(ffi.gc(st, nil)) end
   for i = 0, C.rl_safetensors_count(st) - 1 do
     local stored = C.rl_safetensors_at(st, i)
     self:add(ffi.string(stored.name), stored, path)
   end
+end
+
+--- A GGUF file: its tensors under Hugging Face names, its keys as config.json and
+--- generation_config.json.
+local function open_gguf(self, path)
+  local g = gguf.open(path)
+  self.open[#self.open + 1], self.gguf = function() g:close() end, g
+  self.raw_config = json.decode(g:file "config.json", path)
+  self.generation_config = json.decode(g:file "generation_config.json", path)
+  self.config = weights.config(self.raw_config, path)
+  for _, t in ipairs(g:tensors()) do self:add(t.name, t.stored, path).head_rows = t.head_rows end
 end
 
 local function open_shards(self, folder)
@@ -116,7 +128,8 @@ local function read_json(path)
   return files.kind(path) == "file" and json.decode(files.read(path), path) or nil
 end
 
---- path: a Hugging Face folder (one file, or shards), a .safetensors or a .gguf file -> weights.
+--- path: a Hugging Face folder (one file, or shards), a folder with one .gguf file, a .safetensors
+--- or a .gguf file -> weights.
 --- .config: its config.json through weights.config, .raw_config as it is written,
 --- .generation_config; each nil where there is none.  Everything is checked here: missing shards,
 --- an index that names an absent file or tensor, headers, truncated files.
@@ -124,7 +137,10 @@ function weights.open(path)
   local self = setmetatable({ path = path, by_name = {}, list = {}, open = {} }, Weights)
   local kind = files.kind(path)
   if not kind then raise("%s: expected a model folder, a .safetensors or a .gguf file, found nothing", path) end
-  if kind == "folder" then
+  local as_gguf = kind == "folder" and gguf.inside(path) or gguf.is(path) and path
+  if as_gguf then
+    open_gguf(self, as_gguf)
+  elseif kind == "folder" then
     open_shards(self, path)
     self.raw_config = read_json(files.join(path, "config.json"))
     self.generation_config = read_json(files.join(path, "generation_config.json"))
@@ -180,15 +196,15 @@ function Weights:read_f32(name, out, count, first)
   if not first and count ~= t.stored.count then
     raise("%s: tensor '%s': expected %.0f elements, found %.0f", t.file, name, count, t.stored.count)
   end
-  check(C.rl_stored_read(t.stored, first or 0, count, ffi.cast("float *", out)))
+  out = ffi.cast("float *", out)
+  if t.head_rows then return gguf.read_heads(t.stored, t.head_rows, first or 0, count, out) end
+  check(C.rl_stored_read(t.stored, first or 0, count, out))
 end
 
 --- Unmaps the files; pointers into them are dead from here on.
 function Weights:close()
   self.closed = true
-  for _, handle in ipairs(self.open) do
-    C.rl_safetensors_close(ffi.gc(handle, nil))
-  end
+  for _, close in ipairs(self.open) do close() end
   self.open = {}
 end
 
