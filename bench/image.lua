@@ -1,5 +1,5 @@
---- rllava bench/image.lua [FILE.jpg]: pictures a second, from the bytes of a 1024 x 768 JPEG to the patches of
---- Qwen2-VL, on the threads of the pool.
+--- rllava bench/image.lua [FILE.jpg]: pictures a second, from the bytes of a 1024 x 768 JPEG to the
+--- patches of Qwen2-VL, on the threads of the pool.
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local files = require "rllava.files"
@@ -14,7 +14,8 @@ local function photograph()
   local rgb = ffi.new("unsigned char[?]", 3 * WIDTH * HEIGHT)
   for y = 0, HEIGHT - 1 do
     for x = 0, WIDTH - 1 do
-      ffi.copy(rgb + 3 * (y * WIDTH + x), tile.rgb + 3 * (y % tile.height * tile.width + x % tile.width), 3)
+      local from = y % tile.height * tile.width + x % tile.width
+      ffi.copy(rgb + 3 * (y * WIDTH + x), tile.rgb + 3 * from, 3)
     end
   end
   return image.jpeg { width = WIDTH, height = HEIGHT, rgb = rgb }
@@ -41,6 +42,6 @@ repeat
   done = done + BATCH
   best = math.max(best, BATCH / (rl.C.rl_clock() - start))
 until rl.C.rl_clock() - first > SECONDS
-print(("image: %.0f images/s (best batch %.0f; %.0f a second of work), JPEG of %d kB to patches, %d threads, %s"):format(
-  done / (rl.C.rl_clock() - first), best, done / (os.clock() - worked), #bytes / 1000, rl.C.rl_threads(0),
-  ffi.string(rl.C.rl_cpu(nil))))
+print(("image: %.0f images/s (best batch %.0f; %.0f a second of work), JPEG of %d kB to patches, "
+  .. "%d threads, %s"):format(done / (rl.C.rl_clock() - first), best, done / (os.clock() - worked),
+  #bytes / 1000, rl.C.rl_threads(0), ffi.string(rl.C.rl_cpu(nil))))

@@ -4,11 +4,12 @@
 #include <string.h>
 
 int rl_image_size_check(const rl_blob *file, double width, double height) {
-    enum { MOST = 178956970 };                          /* PIL's limit: twice 1024^3 / 4 / 3 */
+    enum { MOST = 178956970 };          /* PIL's limit: twice 1024^3 / 4 / 3 */
     if (width < 1 || height < 1)
-        return rl_refuse("%s: image: expected sides from 1, found %.0f x %.0f", file->name, width, height);
+        return rl_image_refuse(file, "expected sides from 1, found %.0f x %.0f", width, height);
     if (width * height > MOST)
-        return rl_refuse("%s: image: expected at most %d pixels, found %.0f x %.0f", file->name, MOST, width, height);
+        return rl_image_refuse(file, "expected at most %d pixels, found %.0f x %.0f", MOST, width,
+                               height);
     return 0;
 }
 
@@ -57,12 +58,22 @@ static const char *foreign(const rl_blob *file) {
 }
 
 static int decode(const rl_blob *file, rl_image *out) {
+    static const struct {
+        const char *format, *start;
+        size_t n;
+        int (*decode)(const rl_blob *file, rl_image *out);
+    } formats[] = {
+        { "JPEG", "\xff\xd8", 2, rl_jpeg_decode }, { "PNG", "\x89PNG\r\n\x1a\n", 8, rl_png_decode },
+        { "GIF", "GIF87a", 6, rl_gif_decode }, { "GIF", "GIF89a", 6, rl_gif_decode },
+        { "BMP", "BM", 2, rl_bmp_decode },
+    };
     *out = (rl_image){ .orientation = 1 };
-    if (STARTS(file, 0, "\xff\xd8")) return out->format = "JPEG", rl_jpeg_decode(file, out);
-    if (STARTS(file, 0, "\x89PNG\r\n\x1a\n")) return out->format = "PNG", rl_png_decode(file, out);
-    if (STARTS(file, 0, "GIF87a") || STARTS(file, 0, "GIF89a")) return out->format = "GIF", rl_gif_decode(file, out);
-    if (STARTS(file, 0, "BM")) return out->format = "BMP", rl_bmp_decode(file, out);
-    return rl_refuse("%s: image: expected JPEG, PNG, GIF or BMP, found %s", file->name, foreign(file));
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (starts(file, 0, formats[i].start, formats[i].n)) {
+            out->format = formats[i].format;
+            return formats[i].decode(file, out);
+        }
+    return rl_image_refuse(file, "expected JPEG, PNG, GIF or BMP, found %s", foreign(file));
 }
 
 int rl_image_decode(const void *data, double size, const char *name, rl_image *out) {
@@ -79,7 +90,8 @@ static void take(void *arg, rl_part p) {
     queue *q = arg;
     for (int i; (i = q->next++) < q->n;) {
         rl_image_file *f = &q->files[i];
-        f->error = rl_image_decode(f->data, f->size, f->name, &f->image) ? strdup(rl_error()) : NULL;
+        const int status = rl_image_decode(f->data, f->size, f->name, &f->image);
+        f->error = status ? strdup(rl_error()) : NULL;
     }
 }
 
@@ -97,19 +109,21 @@ void rl_image_opaque(const unsigned char *rgba, double count, int white, unsigne
         }
 }
 
-int rl_image_upright(const unsigned char *in, int width, int height, int channels, int orientation, unsigned char *out) {
-    if (orientation < 2 || orientation > 8)
-        return rl_refuse("image: upright: expected orientation 2 to 8, got %d", orientation);
+int rl_image_upright(const unsigned char *in, int width, int height, int channels, int orientation,
+                     unsigned char *out) {
+    if (orientation < 1 || orientation > 8)
+        return rl_refuse("image: upright: expected orientation 1 to 8, got %d", orientation);
+    /* read from the right, from below */
+    static const bool right[9] = { [2] = 1, [3] = 1, [7] = 1, [8] = 1 };
+    static const bool up[9] = { [3] = 1, [4] = 1, [6] = 1, [7] = 1 };
     const bool turned = orientation >= 5;
-    const bool right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-    const bool down = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-    const int w = turned ? height : width, h = turned ? width : height;
-    for (int y = 0; y < h; y++)
-        for (int x = 0; x < w; x++) {
-            const int across = turned ? y : x, along = turned ? x : y;
-            const size_t fx = (size_t)(right ? width - 1 - across : across), fy = (size_t)(down ? height - 1 - along : along);
-            memcpy(out + ((size_t)y * (size_t)w + (size_t)x) * (size_t)channels,
-                   in + (fy * (size_t)width + fx) * (size_t)channels, (size_t)channels);
+    const size_t w = (size_t)width, h = (size_t)height, n = (size_t)channels;
+    for (size_t y = 0; y < (turned ? w : h); y++)
+        for (size_t x = 0; x < (turned ? h : w); x++, out += n) {
+            const size_t across = turned ? y : x, along = turned ? x : y;
+            const size_t fx = right[orientation] ? w - 1 - across : across;
+            const size_t fy = up[orientation] ? h - 1 - along : along;
+            memcpy(out, in + (fy * w + fx) * n, n);
         }
     return 0;
 }

@@ -1,4 +1,4 @@
-/* Resampling as PIL does it: separable, antialiased, 22-bit weights, a byte between the two passes. */
+/* Resampling as PIL does it: separable, antialiased, 22-bit weights, bytes between two passes. */
 #include "image.h"
 #include <math.h>
 #include <stdlib.h>
@@ -25,9 +25,10 @@ static double sinc(double x) {
     return (whole % 2 ? -r : r) * series / (x * pi);
 }
 
-static double cosine(double x) {                        /* cos(pi x), 0 <= x <= 1, as sin(pi (1/2 - x)) */
-    const double half = x < 0.5 ? 0.5 - x : x - 0.5, value = sinc(half) * half * 3.14159265358979323846;
-    return x < 0.5 ? value : -value;
+/* cos(pi x), 0 <= x <= 1, as sin(pi (1/2 - x)). */
+static double cosine(double x) {
+    const double half = fabs(0.5 - x), sine = sinc(half) * half * 3.14159265358979323846;
+    return x < 0.5 ? sine : -sine;
 }
 
 static double kernel(int filter, double x) {
@@ -40,23 +41,33 @@ static double kernel(int filter, double x) {
     return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
 }
 
-/* Output i covers inputs [first, first + n): its weights sum to 1, then are rounded half away from zero. */
+/* Output i covers n inputs from *from on -> n; w, if not NULL: their weights, of sum 1. */
 static int weights_of(int filter, int in, int out, int i, double *w, int *from) {
     static const double reach[] = { 0, 3, 1, 2, 0.5, 1 };
-    const double scale = (double)in / out, wide = scale < 1 ? 1 : scale, support = reach[filter] * wide;
-    const double centre = (i + 0.5) * scale, narrow = 1 / wide;
+    const double scale = (double)in / out, wide = scale < 1 ? 1 : scale, narrow = 1 / wide;
+    const double support = reach[filter] * wide, centre = (i + 0.5) * scale;
     const int first = centre - support + 0.5 < 0 ? 0 : (int)(centre - support + 0.5);
     const int last = centre + support + 0.5 > in ? in : (int)(centre + support + 0.5);
     double sum = 0;
-    for (int k = first; w && k < last; k++) sum += w[k - first] = kernel(filter, (k - centre + 0.5) * narrow);
+    for (int k = first; w && k < last; k++)
+        sum += w[k - first] = kernel(filter, (k - centre + 0.5) * narrow);
     for (int k = first; w && k < last; k++) w[k - first] = sum != 0 ? w[k - first] / sum : 0;
     *from = first;
     return last - first;
 }
 
+/* Single inputs, the nearest, or where a pass is not needed the same. */
+static void axis_single(axis *a, int in, int out) {
+    const double scale = (double)in / out;
+    double at = scale * 0.5;
+    for (int i = 0; i < out; i++, at += scale) a->start[i] = (int)at, a->weight[i] = 1 << 22;
+}
+
+/* Weights are rounded half away from zero.  -1: no memory. */
 static int axis_fill(axis *a, int filter, int in, int out) {
+    const bool single = !filter || !a->needed;
     int most = 1, from;
-    for (int i = 0; i < out && a->needed && filter; i++) {
+    for (int i = 0; i < out && !single; i++) {
         const int n = weights_of(filter, in, out, i, NULL, &from);
         if (n > most) most = n;
     }
@@ -64,53 +75,64 @@ static int axis_fill(axis *a, int filter, int in, int out) {
     a->start = malloc((size_t)out * sizeof *a->start);
     a->weight = calloc((size_t)out * (size_t)most, sizeof *a->weight);
     double *w = malloc((size_t)most * sizeof *w);
-    if (!a->start || !a->weight || !w) return free(w), -1;
-    const double scale = (double)in / out;
-    double at = scale * 0.5;
-    for (int i = 0; i < out; i++, at += scale) {
-        int32_t *to = a->weight + (int64_t)i * most;
-        if (most == 1 && (!filter || !a->needed)) { a->start[i] = a->needed ? (int)at : i, *to = 1 << 22; continue; }
+    const bool whole = a->start && a->weight && w;
+    if (whole && single) axis_single(a, in, out);
+    for (int i = 0; i < out && whole && !single; i++) {
         const int n = weights_of(filter, in, out, i, w, &from);
-        const int shift = from + most > in ? from + most - in : 0;     /* taps never reach past the end */
+        const int shift = from + most > in ? from + most - in : 0;      /* never past the end */
+        int32_t *to = a->weight + (int64_t)i * most + shift;
         a->start[i] = from - shift;
         for (int k = 0; k < n; k++)
-            to[k + shift] = (int32_t)(w[k] < 0 ? -0.5 + w[k] * (1 << 22) : 0.5 + w[k] * (1 << 22));
+            to[k] = (int32_t)(w[k] < 0 ? -0.5 + w[k] * (1 << 22) : 0.5 + w[k] * (1 << 22));
     }
-    return free(w), 0;
+    free(w);
+    return whole ? 0 : -1;
 }
 
-rl_resample *rl_resample_new(const unsigned char *in, int width, int height, int channels, int out_width,
-                             int out_height, int filter) {
+rl_resample *rl_resample_new(const unsigned char *in, int width, int height, int channels,
+                             int out_width, int out_height, int filter) {
     rl_resample *r = calloc(1, sizeof *r);
     if (!r) return rl_fail("image: resize: expected memory, got none");
     *r = (rl_resample){ .in = in, .width = width, .height = height, .channels = channels };
     r->x.needed = width != out_width, r->y.needed = height != out_height;
-    r->rows_first = out_height < height && height - out_height > 2 * ((double)width - out_width);
-    const size_t row = (size_t)channels * (size_t)(r->rows_first ? width : out_width);
+    const double less_wide = (double)width - out_width, less_high = (double)height - out_height;
+    r->rows_first = less_high > 0 && less_high > 2 * less_wide;
     r->out = rl_image_room((double)channels * out_width * out_height);
-    if (r->y.needed) r->middle = rl_image_room((double)row * (r->rows_first ? out_height : height));
+    if (r->y.needed && r->rows_first)
+        r->middle = rl_image_room((double)channels * width * out_height);
+    else if (r->y.needed) r->middle = rl_image_room((double)channels * out_width * height);
     if (!r->out || (r->y.needed && !r->middle) || axis_fill(&r->x, filter, width, out_width) ||
         axis_fill(&r->y, filter, height, out_height)) {
         rl_resample_free(r);
-        return rl_fail("image: resize: expected memory for %d x %d pixels, got none", out_width, out_height);
+        return rl_fail("image: resize: expected memory for %d x %d pixels, got none", out_width,
+                       out_height);
     }
     return r;
 }
 
-/* Rows first where the height shrinks by more than twice what the width does: PIL's order. */
+static void columns(rl_resample *r, rl_part p, uint8_t *out, const uint8_t *in, int height) {
+    const axis *x = &r->x;
+    rl_k->resample_columns(p, out, in, height, r->width, r->channels, x->start, x->weight,
+                           x->taps, x->n);
+}
+
+/* width: bytes of a row. */
+static void rows(rl_resample *r, rl_part p, uint8_t *out, const uint8_t *in, int64_t width) {
+    const axis *y = &r->y;
+    rl_k->resample_rows(p, out, in, width, y->start, y->weight, y->taps, y->n);
+}
+
+/* PIL's order: rows first where the height shrinks, by more than twice what the width does. */
 void rl_resample_run(rl_resample *r, rl_part p) {
-    const axis *x = &r->x, *y = &r->y;
-    const int c = r->channels;
-    if (!y->needed) {
-        rl_k->resample_columns(p, r->out, r->in, r->height, r->width, c, x->start, x->weight, x->taps, x->n);
-    } else if (r->rows_first) {
-        rl_k->resample_rows(p, r->middle, r->in, (int64_t)c * r->width, y->start, y->weight, y->taps, y->n);
+    if (!r->y.needed) columns(r, p, r->out, r->in, r->height);
+    else if (r->rows_first) {
+        rows(r, p, r->middle, r->in, (int64_t)r->channels * r->width);
         rl_pool_meet(p);
-        rl_k->resample_columns(p, r->out, r->middle, y->n, r->width, c, x->start, x->weight, x->taps, x->n);
+        columns(r, p, r->out, r->middle, r->y.n);
     } else {
-        rl_k->resample_columns(p, r->middle, r->in, r->height, r->width, c, x->start, x->weight, x->taps, x->n);
+        columns(r, p, r->middle, r->in, r->height);
         rl_pool_meet(p);
-        rl_k->resample_rows(p, r->out, r->middle, (int64_t)c * x->n, y->start, y->weight, y->taps, y->n);
+        rows(r, p, r->out, r->middle, (int64_t)r->channels * r->x.n);
     }
     rl_pool_meet(p);
 }
@@ -143,27 +165,36 @@ static void alpha_out(uint8_t *rgba, size_t count) {
 
 static void run(void *arg, rl_part p) { rl_resample_run(arg, p); }
 
-int rl_image_resize(const unsigned char *in, int width, int height, int channels, unsigned char *out, int out_width,
-                    int out_height, int filter) {
-    if (width < 1 || height < 1 || out_width < 1 || out_height < 1 || channels < 1 || channels > 4 || filter < 0 || filter > 5)
-        return rl_refuse("image: resize: expected sizes from 1, 1 to 4 channels, filters 0 to 5, got %d x %d x %d to "
-                         "%d x %d by %d", width, height, channels, out_width, out_height, filter);
+/* [height, channels, width] -> [height, width, channels] */
+static void interleave(uint8_t *out, const uint8_t *planes, int width, int height, int channels) {
+    const size_t w = (size_t)width, c = (size_t)channels;
+    for (size_t line = 0; line < (size_t)height * c; line++) {
+        uint8_t *to = out + line / c * w * c + line % c;
+        for (size_t x = 0; x < w; x++) to[x * c] = planes[line * w + x];
+    }
+}
+
+int rl_image_resize(const unsigned char *in, int width, int height, int channels,
+                    unsigned char *out, int out_width, int out_height, int filter) {
+    if (width < 1 || height < 1 || out_width < 1 || out_height < 1 || channels < 1 ||
+        channels > 4 || filter < 0 || filter > 5)
+        return rl_refuse("image: resize: expected sizes from 1, 1 to 4 channels, filters 0 to 5, "
+                         "got %d x %d x %d to %d x %d by %d", width, height, channels, out_width,
+                         out_height, filter);
     const size_t count = (size_t)width * (size_t)height;
-    const bool alpha = channels == 4 && filter;
-    unsigned char *pre = alpha ? malloc(4 * count) : NULL;
-    if (alpha && !pre) return rl_refuse("image: resize: expected memory for %d x %d pixels, got none", width, height);
+    const bool same = width == out_width && height == out_height;
+    const bool alpha = channels == 4 && filter && !same;
+    unsigned char *pre = alpha ? rl_image_room(4 * (double)count) : NULL;
+    if (alpha && !pre) return -1;
     if (alpha) alpha_in(pre, in, count);
-    rl_resample *r = rl_resample_new(alpha ? pre : in, width, height, channels, out_width, out_height, filter);
+    rl_resample *r = rl_resample_new(alpha ? pre : in, width, height, channels, out_width,
+                                     out_height, filter);
     if (r) {
         rl_pool_run(run, r);
-        for (size_t y = 0; y < (size_t)out_height; y++)
-            for (size_t c = 0; c < (size_t)channels; c++) {
-                const uint8_t *from = r->out + (y * (size_t)channels + c) * (size_t)out_width;
-                uint8_t *to = out + y * (size_t)channels * (size_t)out_width + c;
-                for (size_t x = 0; x < (size_t)out_width; x++) to[x * (size_t)channels] = from[x];
-            }
+        interleave(out, r->out, out_width, out_height, channels);
         if (alpha) alpha_out(out, (size_t)out_width * (size_t)out_height);
     }
-    rl_resample_free(r), free(pre);
+    rl_resample_free(r);
+    rl_image_room_free(pre);
     return r ? 0 : -1;
 }

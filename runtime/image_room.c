@@ -1,5 +1,5 @@
-/* Room for pictures and patches.  Fresh pages cost more than the work on them (measured: 19 MB touched
- * in 7.5 ms, in huge pages 1.1 ms, a second time 0.5 ms), so a few rooms are kept for the next picture. */
+/* Room for pictures and patches.  Fresh pages cost more than the work on them (measured: 19 MB
+ * touched in 7.5 ms, in huge pages 1.1 ms, a second time 0.5 ms), so some are kept for the next. */
 #define _GNU_SOURCE
 #include "image.h"
 #include <malloc.h>

@@ -197,36 +197,49 @@ const char *rl_stream_text(const rl_stream *s);
 
 /* ---- images ---- */
 
-/* A decoded picture: pixels [height, width, channels] bytes, RGB, or RGBA where the file has transparency
- * (rl_image_room_free).  orientation: EXIF, 1 to 8.  coarse: of a palette or one bit, which PIL resizes by nearest.
- * format: "JPEG", "PNG", "GIF" or "BMP". */
-typedef struct { unsigned char *pixels; int width, height, channels, orientation, coarse; const char *format; } rl_image;
+/* A decoded picture: pixels [height, width, channels] bytes (rl_image_room_free), RGB, or RGBA where
+ * the file has transparency.  orientation: EXIF, 1 to 8.  coarse: of a palette or one bit, which PIL
+ * resizes by nearest.  format: "JPEG", "PNG", "GIF" or "BMP". */
+typedef struct {
+    unsigned char *pixels;
+    int width, height, channels, orientation, coarse;
+    const char *format;
+} rl_image;
 
-/* A file in memory -> picture.  JPEG (CMYK too), PNG, GIF (first frame), BMP; 16-bit samples give their high byte.
- * Refuses damaged and truncated files, other formats, and more pixels than PIL's limit of 178956970, before
- * anything of that size is allocated.  name: the file, for messages. */
+/* A file in memory -> picture.  JPEG (CMYK too), PNG, GIF (first frame), BMP; 16-bit samples give
+ * their high byte.  Refuses damaged and truncated files, other formats, and more pixels than PIL's
+ * limit of 178956970, before anything of that size is allocated.  name: the file, for messages. */
 int rl_image_decode(const void *data, double size, const char *name, rl_image *out);
 
-/* One of several files; after the call image, or error (rl_free) where it was refused. */
-typedef struct { const void *data; double size; const char *name; rl_image image; char *error; } rl_image_file;
+/* One of several files; after the call its image, or error (rl_free) where it was refused. */
+typedef struct {
+    const void *data;
+    double size;
+    const char *name;
+    rl_image image;
+    char *error;
+} rl_image_file;
 /* The files are shared among the threads. */
 void rl_images_decode(rl_image_file *files, int n);
 
-/* RGBA -> RGB: put on white as PIL's alpha_composite does, or (white 0) the plain colours.  count of pixels. */
+/* RGBA -> RGB: put on white as PIL's alpha_composite does, or (white 0) the plain colours.
+ * count: of pixels. */
 void rl_image_opaque(const unsigned char *rgba, double count, int white, unsigned char *rgb);
-/* The picture turned upright, by EXIF orientation 2 to 8; 5 to 8 exchange width and height in out. */
-int rl_image_upright(const unsigned char *in, int width, int height, int channels, int orientation, unsigned char *out);
+/* The picture turned upright by its EXIF orientation; 5 to 8 exchange width and height in out. */
+int rl_image_upright(const unsigned char *in, int width, int height, int channels, int orientation,
+                     unsigned char *out);
 
-/* PIL's resize, to the byte: separable with antialias, in 22-bit fixed point, four channels with premultiplied
- * alpha.  filter: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box, 5 Hamming.  out [out_height, out_width, channels] */
-int rl_image_resize(const unsigned char *in, int width, int height, int channels, unsigned char *out, int out_width,
-                    int out_height, int filter);
+/* PIL's resize, to the byte: separable with antialias, in 22-bit fixed point, four channels with
+ * premultiplied alpha.  filter: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box, 5 Hamming.
+ * out [out_height, out_width, channels] */
+int rl_image_resize(const unsigned char *in, int width, int height, int channels,
+                    unsigned char *out, int out_width, int out_height, int filter);
 
-/* How a model wants its pictures: value = (byte scale - mean) / std.  patch > 0: rows as rl_image_patches; 0: planes
- * [3, out_height, out_width]. */
+/* How a model wants its pictures: value = (byte scale - mean) / std.  patch > 0: rows as of
+ * rl_image_patches; 0: planes [3, out_height, out_width]. */
 typedef struct { int filter, patch, merge, times; double scale, mean[3], std[3]; } rl_image_rule;
-/* A picture rgb [height, width, 3] and the size it is resized to; planes are then cut, from the centre, or padded with
- * zeros, to crop_height x crop_width (0: as they are).  out: the numbers. */
+/* A picture rgb [height, width, 3] and the size it is resized to; planes are then cut, from the
+ * centre, or padded with zeros, to crop_height x crop_width (0: as they are).  out: the numbers. */
 typedef struct {
     const unsigned char *rgb;
     int width, height, out_width, out_height, crop_width, crop_height;
@@ -235,19 +248,23 @@ typedef struct {
 /* Pictures are shared among the threads; a single one is cut among them. */
 int rl_images_prepare(const rl_image_task *tasks, int n, const rl_image_rule *rule);
 
-/* Rows of patches for a Qwen-VL tower: rgb [height, width, 3], both multiples of patch * merge.  Blocks of merge x
- * merge patches in raster order, in each the patches in raster order; a row is channel, time (the frame times times),
- * y, x; a value is (byte / 255 - mean) / std.  out [height width / patch^2, 3 times patch^2] */
-int rl_image_patches(const unsigned char *rgb, int width, int height, int patch, int merge, int times,
-                     const double *mean, const double *std, float *out);
+/* Rows of patches for a Qwen-VL tower: rgb [height, width, 3], both multiples of patch * merge.
+ * Blocks of merge x merge patches in raster order, in each the patches in raster order; a row is
+ * channel, time (the frame times times), y, x; a value is (byte / 255 - mean) / std.
+ * out [height width / patch^2, 3 times patch^2] */
+int rl_image_patches(const unsigned char *rgb, int width, int height, int patch, int merge,
+                     int times, const double *mean, const double *std, float *out);
 
-/* Room for pixels or patches, not set to zero, and its end.  Some rooms are kept for the next, 128 MB at most. */
+/* Room for pixels or patches, not set to zero, and its end.  Some rooms are kept for the next one,
+ * 128 MB at most. */
 void *rl_image_room(double bytes);
 void rl_image_room_free(void *room);
-/* rgb [height, width, 3] as a PNG file (rl_free); *size: its bytes. */
+
+/* rgb [height, width, 3] as a PNG file (rl_free), or as JPEG of a quality from 1 to 100; *size: its
+ * bytes. */
 unsigned char *rl_image_png(const unsigned char *rgb, int width, int height, int *size);
-/* The same as JPEG of a quality from 1 to 100. */
-unsigned char *rl_image_jpeg(const unsigned char *rgb, int width, int height, int quality, int *size);
+unsigned char *rl_image_jpeg(const unsigned char *rgb, int width, int height, int quality,
+                             int *size);
 
 /* Pictures are RGB bytes [height, width, 3].  What is drawn is integer arithmetic: the same pixels everywhere.
  * Colours are 0xRRGGBB; what lies outside is left out. */

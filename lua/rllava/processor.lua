@@ -16,10 +16,14 @@ local HALF = { 0.5, 0.5, 0.5 }
 
 --- What a config may leave out, by processor.
 local KINDS = {
-  qwen = { patch_size = 14, merge_size = 2, temporal_patch_size = 2, image_mean = CLIP_MEAN, image_std = CLIP_STD,
-    size = { shortest_edge = 56 * 56, longest_edge = 28 * 28 * 1280 } },
-  clip = { image_mean = CLIP_MEAN, image_std = CLIP_STD, size = { shortest_edge = 224 }, do_center_crop = true,
-    crop_size = { height = 224, width = 224 } },
+  qwen = {
+    patch_size = 14, merge_size = 2, temporal_patch_size = 2, image_mean = CLIP_MEAN,
+    image_std = CLIP_STD, size = { shortest_edge = 56 * 56, longest_edge = 28 * 28 * 1280 },
+  },
+  clip = {
+    image_mean = CLIP_MEAN, image_std = CLIP_STD, size = { shortest_edge = 224 },
+    do_center_crop = true, crop_size = { height = 224, width = 224 },
+  },
   siglip = { image_mean = HALF, image_std = HALF, size = { height = 224, width = 224 } },
 }
 KINDS.llava = KINDS.clip
@@ -33,123 +37,132 @@ local TYPES = {
 local Processor = {}
 Processor.__index = Processor
 
-local function kind_of(config, name)
-  local found = config.image_processor_type or config.feature_extractor_type
-  local kind = TYPES[(tostring(found):gsub("Fast$", ""):gsub("Pil$", ""))]
-  if not kind then
-    rl.raise("%s: image_processor_type: expected that of Qwen2-VL, CLIP, SigLIP or LLaVA, found %s", name, tostring(found))
-  end
-  return kind
-end
-
 local function describe(v) return type(v) == "table" and json.encode(v) or tostring(v) end
 
---- A checked number of the config, or its default.
-local function number(self, config, key, default, least)
-  local v = config[key]
-  if v == nil or v == json.null then v = default end
+--- What a processor's config says, read key by key; a wrong value raises with file and key.
+local Reader = {}
+Reader.__index = Reader
+
+function Reader:refuse(key, expected, found)
+  rl.raise("%s: %s: expected %s, found %s", self.name, key, expected, describe(found))
+end
+
+function Reader:get(key, default)
+  local v = self.config[key]
+  if v == nil or v == json.null then return default end
+  return v
+end
+
+function Reader:kind()
+  local found = tostring(self:get("image_processor_type", self:get "feature_extractor_type"))
+  local kind = TYPES[(found:gsub("Fast$", ""):gsub("Pil$", ""))]
+  if kind then return kind end
+  self:refuse("image_processor_type", "that of Qwen2-VL, CLIP, SigLIP or LLaVA", found)
+end
+
+function Reader:number(key, default, least)
+  local v = self:get(key, default)
   if type(v) ~= "number" or v ~= v or v < least then
-    rl.raise("%s: %s: expected a number of at least %g, found %s", self.name, key, least, describe(v))
+    self:refuse(key, ("a number of at least %g"):format(least), v)
   end
   return v
 end
 
-local function count(self, config, key, default)
-  local v = number(self, config, key, default, 1)
-  if v ~= math.floor(v) or v > 4096 then
-    rl.raise("%s: %s: expected a whole number from 1 to 4096, found %s", self.name, key, describe(v))
+function Reader:whole(key, default, least, most)
+  local v = self:number(key, default, least)
+  if v ~= math.floor(v) or v > most then
+    self:refuse(key, ("a whole number from %d to %d"):format(least, most), v)
   end
   return v
 end
 
-local function flag(self, config, key, default)
-  local v = config[key]
-  if v == nil or v == json.null then return default or false end
-  if type(v) ~= "boolean" then
-    rl.raise("%s: %s: expected true or false, found %s", self.name, key, describe(v))
-  end
+function Reader:flag(key, default)
+  local v = self:get(key, default)
+  if type(v) ~= "boolean" then self:refuse(key, "true or false", v) end
   return v
 end
 
-local function triple(self, config, key, default)
-  local v = config[key]
-  if v == nil or v == json.null then v = default end
+--- Three numbers, or one for all; image_std without 0.
+function Reader:triple(key, default)
+  local v = self:get(key, default)
   if type(v) == "number" then v = { v, v, v } end
   for i = 1, 3 do
-    if type(v) ~= "table" or type(v[i]) ~= "number" or (key == "image_std" and v[i] == 0) then
-      rl.raise("%s: %s: expected three numbers%s, found %s", self.name, key, key == "image_std" and " other than 0" or "",
-        describe(v))
-    end
+    local e = type(v) == "table" and v[i]
+    if type(e) ~= "number" then self:refuse(key, "three numbers", v) end
+    if e == 0 and key == "image_std" then self:refuse(key, "three numbers other than 0", v) end
   end
   return v
 end
 
---- size or crop_size: a table of the named sides, or one number for shortest_edge or both sides.
-local function sides(self, config, key, default)
-  local v = config[key]
-  if v == nil or v == json.null then v = default end
-  if type(v) == "number" then v = default.shortest_edge and { shortest_edge = v } or { height = v, width = v } end
-  if type(v) ~= "table" then rl.raise("%s: %s: expected sides, found %s", self.name, key, describe(v)) end
-  local out = {}
-  for _, side in ipairs { "shortest_edge", "longest_edge", "height", "width", "min_pixels", "max_pixels" } do
-    if v[side] ~= nil and v[side] ~= json.null then out[side] = number(self, v, side, nil, 1) end
+local SIDES = { "shortest_edge", "longest_edge", "height", "width", "min_pixels", "max_pixels" }
+
+--- size or crop_size: its named sides; one number means shortest_edge or both sides.
+function Reader:sides(key, default)
+  local v = self:get(key, default)
+  if type(v) == "number" then
+    v = default.shortest_edge and { shortest_edge = v } or { height = v, width = v }
+  end
+  if type(v) ~= "table" then self:refuse(key, "an object of sides", v) end
+  local reader, out = setmetatable({ config = v, name = self.name .. ": " .. key }, Reader), {}
+  for _, side in ipairs(SIDES) do
+    if reader:get(side) then out[side] = reader:number(side, nil, 1) end
   end
   return out
 end
 
---- Area limits of a Qwen-VL processor: min_pixels and max_pixels win over size and its two spellings.
-local function areas(self, config, defaults)
-  local size = sides(self, config, "size", defaults.size)
-  self.min_pixels = number(self, config, "min_pixels", size.shortest_edge or size.min_pixels or defaults.size.shortest_edge, 1)
-  self.max_pixels = number(self, config, "max_pixels", size.longest_edge or size.max_pixels or defaults.size.longest_edge, 1)
+--- A Qwen-VL processor's patches and area limits; min_pixels and max_pixels win over size.
+local function patches(self, read, defaults)
+  local size, usual = read:sides("size", defaults.size), defaults.size
+  local least = size.shortest_edge or size.min_pixels or usual.shortest_edge
+  local most = size.longest_edge or size.max_pixels or usual.longest_edge
+  self.min_pixels = read:number("min_pixels", least, 1)
+  self.max_pixels = read:number("max_pixels", most, 1)
   for _, key in ipairs { "do_center_crop", "do_pad" } do
-    if flag(self, config, key) then rl.raise("%s: %s: expected false for Qwen-VL, found true", self.name, key) end
+    if read:flag(key, false) then read:refuse(key, "false for Qwen-VL", true) end
   end
+  self.rule.patch = read:whole("patch_size", defaults.patch_size, 1, 1024)
+  self.rule.merge = read:whole("merge_size", defaults.merge_size, 1, 64)
+  self.rule.times = read:whole("temporal_patch_size", defaults.temporal_patch_size, 1, 64)
 end
 
-local function frames(self, config, defaults)
-  self.size = sides(self, config, "size", defaults.size)
-  local s = self.size
-  if not (s.shortest_edge and not s.longest_edge) and not (s.height and s.width) then
-    rl.raise("%s: size: expected shortest_edge, or height and width, found %s", self.name, describe(config.size))
+--- Whole frames of one size: CLIP, SigLIP, LLaVA.
+local function frames(self, read, defaults)
+  local size = read:sides("size", defaults.size)
+  if not (size.shortest_edge and not size.longest_edge) and not (size.height and size.width) then
+    read:refuse("size", "shortest_edge, or height and width", read:get "size")
   end
-  self.center_crop = flag(self, config, "do_center_crop", defaults.do_center_crop)
-  self.crop = self.center_crop and sides(self, config, "crop_size", defaults.crop_size)
-  if self.crop and not (self.crop.height and self.crop.width) then
-    rl.raise("%s: crop_size: expected height and width, found %s", self.name, describe(config.crop_size))
+  self.size = size
+  if read:flag("do_center_crop", defaults.do_center_crop or false) then
+    self.crop = read:sides("crop_size", defaults.crop_size or defaults.size)
+    if not (self.crop.height and self.crop.width) then
+      read:refuse("crop_size", "height and width", read:get "crop_size")
+    end
   end
-  self.pad = flag(self, config, "do_pad", false)
-  if self.pad and self.kind ~= "llava" then rl.raise("%s: do_pad: expected false but for LLaVA, found true", self.name) end
+  self.pad = read:flag("do_pad", false)
+  if self.pad and self.kind ~= "llava" then read:refuse("do_pad", "false but for LLaVA", true) end
 end
 
---- A processor from the table of a preprocessor_config.json; name: for messages.  do_convert_rgb has no say: pictures
---- are RGB here.
+--- A processor from the table of a preprocessor_config.json; name: for messages.  do_convert_rgb
+--- changes nothing: pictures are RGB here.
 function processor.new(config, name)
-  local self = setmetatable({ name = name or "processor" }, Processor)
-  self.kind = kind_of(config, self.name)
-  local defaults = KINDS[self.kind]
+  local read = setmetatable({ config = config, name = name or "processor" }, Reader)
   local rule = ffi.new "rl_image_rule"
-  local resample = number(self, config, "resample", 3, 0)
-  if resample > 5 or resample ~= math.floor(resample) then
-    rl.raise("%s: resample: expected a filter of PIL, 0 to 5, found %s", self.name, describe(resample))
+  local self = setmetatable({ name = read.name, kind = read:kind(), rule = rule }, Processor)
+  local defaults = KINDS[self.kind]
+  rule.filter = read:whole("resample", 3, 0, 5)
+  self.resize = read:flag("do_resize", true)
+  local factor = read:number("rescale_factor", 1 / 255, 0)
+  rule.scale = read:flag("do_rescale", true) and factor or 1
+  self.mean = read:triple("image_mean", defaults.image_mean)
+  local std = read:triple("image_std", defaults.image_std)
+  local normalize = read:flag("do_normalize", true)
+  for i = 1, 3 do
+    rule.mean[i - 1] = normalize and self.mean[i] or 0
+    rule.std[i - 1] = normalize and std[i] or 1
   end
-  rule.filter = resample
-  self.resize = flag(self, config, "do_resize", true)
-  rule.scale = flag(self, config, "do_rescale", true) and number(self, config, "rescale_factor", 1 / 255, 0) or 1
-  local normalize = flag(self, config, "do_normalize", true)
-  self.mean = triple(self, config, "image_mean", defaults.image_mean)
-  local std = triple(self, config, "image_std", defaults.image_std)
-  for i = 1, 3 do rule.mean[i - 1], rule.std[i - 1] = normalize and self.mean[i] or 0, normalize and std[i] or 1 end
-  flag(self, config, "do_convert_rgb", true)
-  if self.kind == "qwen" then
-    rule.patch = count(self, config, "patch_size", defaults.patch_size)
-    rule.merge = count(self, config, "merge_size", defaults.merge_size)
-    rule.times = count(self, config, "temporal_patch_size", defaults.temporal_patch_size)
-    areas(self, config, defaults)
-  else
-    frames(self, config, defaults)
-  end
-  self.rule = rule
+  read:flag("do_convert_rgb", true)
+  local more = self.kind == "qwen" and patches or frames
+  more(self, read, defaults)
   return self
 end
 
@@ -157,7 +170,9 @@ end
 function processor.load(folder)
   local path = files.join(folder, "preprocessor_config.json")
   local config = json.decode(files.read(path), path)
-  if type(config) ~= "table" then rl.raise("%s: expected an object, found %s", path, describe(config)) end
+  if type(config) ~= "table" or json.is_array(config) or config == json.null then
+    rl.raise("%s: expected an object, found %s", path, describe(config))
+  end
   return processor.new(config, path)
 end
 
@@ -168,7 +183,8 @@ local function nearest(x)
   return (rest > 0.5 or (rest == 0.5 and low % 2 == 1)) and low + 1 or low
 end
 
---- The size, in multiples of factor, that a Qwen-VL processor gives a picture.  Refuses sides of more than 200 to 1.
+--- Height and width, in multiples of factor, that a Qwen-VL processor gives a picture.  Refuses
+--- sides of more than 200 to 1.
 function processor.smart_resize(height, width, factor, min_pixels, max_pixels, name)
   local ratio = math.max(height, width) / math.min(height, width)
   if ratio > 200 then
@@ -207,7 +223,8 @@ function Processor:target(img)
   local rule, size = self.rule, self.size
   if not self.resize then return img.height, img.width end
   if self.kind == "qwen" then
-    return processor.smart_resize(img.height, img.width, rule.patch * rule.merge, self.min_pixels, self.max_pixels, img.name)
+    return processor.smart_resize(img.height, img.width, rule.patch * rule.merge, self.min_pixels,
+      self.max_pixels, img.name)
   elseif size.shortest_edge then
     local short, long = math.min(img.height, img.width), math.max(img.height, img.width)
     local other = math.floor(size.shortest_edge * long / short)
@@ -224,7 +241,8 @@ local function plan(self, img, task)
   local rule = self.rule
   local h, w = self:target(img)
   local original = img.original or { img.width, img.height }
-  task.rgb, task.width, task.height, task.out_width, task.out_height = img.rgb, img.width, img.height, w, h
+  task.rgb, task.width, task.height = img.rgb, img.width, img.height
+  task.out_width, task.out_height = w, h
   local x = { scale = { w / original[1], h / original[2] }, source = img.rgb }
   if self.kind == "qwen" then
     x.grid = { 1, math.floor(h / rule.patch), math.floor(w / rule.patch) }
@@ -253,7 +271,7 @@ function Processor:image(img) return self:images({ img })[1] end
 
 --- Placeholders that a picture takes in a prompt: t h w / merge^2.
 function Processor:tokens(x)
-  if not x.grid then rl.raise("%s: tokens: expected a picture of Qwen-VL, got one without a grid", self.name) end
+  if not x.grid then rl.raise("%s: tokens: expected a picture with a grid, got none", self.name) end
   return x.grid[1] * x.grid[2] * x.grid[3] / self.rule.merge ^ 2
 end
 

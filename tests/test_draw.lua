@@ -1,0 +1,60 @@
+--- Drawing in integers.
+local T = require "check"
+local ffi = require "ffi"
+local rl = require "rllava.ffi"
+
+--- Rows of '#' where a canvas has colour 1, drawn by body(rgb).
+local function drawn(width, height, body)
+  local rgb, rows = ffi.new("unsigned char[?]", 3 * width * height), {}
+  body(rgb, width, height)
+  for y = 0, height - 1 do
+    local row = {}
+    for x = 0, width - 1 do row[x + 1] = rgb[3 * (y * width + x) + 2] == 1 and "#" or "." end
+    rows[y + 1] = table.concat(row)
+  end
+  return rows
+end
+
+T.test("drawing: rectangles and fills, cut at the edge", function()
+  T.equal(drawn(5, 3, function(rgb, w, h) rl.C.rl_draw_rect(rgb, w, h, 3, 1, 9, 9, 1) end),
+    { ".....", "...##", "...##" })
+  T.equal(drawn(3, 2, function(rgb, w, h)
+    rl.C.rl_draw_fill(rgb, w, h, 1)
+    rl.C.rl_draw_rect(rgb, w, h, -2, -2, 3, 3, 0)
+  end), { ".##", "###" })
+end)
+
+T.test("drawing: lines have their thickness and round ends", function()
+  T.equal(drawn(7, 5, function(rgb, w, h) rl.C.rl_draw_line(rgb, w, h, 1, 2, 5, 2, 2, 1) end),
+    { ".......", ".#####.", "#######", ".#####.", "......." })
+  T.equal(drawn(4, 4, function(rgb, w, h) rl.C.rl_draw_line(rgb, w, h, 0, 0, 3, 3, 1, 1) end),
+    { "#...", ".#..", "..#.", "...#" })
+end)
+
+T.test("drawing: a polygon is filled by the even-odd rule", function()
+  T.equal(drawn(6, 5, function(rgb, w, h)
+    rl.C.rl_draw_polygon(rgb, w, h, ffi.new("int[6]", 0, 0, 4, 0, 0, 4), 3, 1)
+  end), { "#####.", "####..", "###...", "##....", "......" })
+end)
+
+T.test("drawing: discs and rings", function()
+  T.equal(drawn(5, 5, function(rgb, w, h) rl.C.rl_draw_circle(rgb, w, h, 2, 2, 2, 0, 1) end),
+    { "..#..", ".###.", "#####", ".###.", "..#.." })
+  T.equal(drawn(5, 5, function(rgb, w, h) rl.C.rl_draw_circle(rgb, w, h, 2, 2, 2, 1, 1) end),
+    { "..#..", ".#.#.", "#...#", ".#.#.", "..#.." })
+end)
+
+T.test("drawing: text of 5 x 7 dots, unknown letters left out", function()
+  T.equal(drawn(11, 7, function(rgb, w, h) rl.C.rl_draw_text(rgb, w, h, 0, 0, "1~", 1, 6, 1) end),
+    { "..#........", ".##........", "..#........", "..#........", "..#........", "..#........",
+      ".###......." })
+end)
+
+T.test("drawing: what lies far outside changes nothing", function()
+  T.equal(drawn(2, 2, function(rgb, w, h)
+    rl.C.rl_draw_rect(rgb, w, h, 100, -100, 5, 5, 1)
+    rl.C.rl_draw_line(rgb, w, h, -90, -90, -80, -90, 3, 1)
+    rl.C.rl_draw_circle(rgb, w, h, -50, 50, 9, 2, 1)
+    rl.C.rl_draw_text(rgb, w, h, -90, 0, "A", 2, 12, 1)
+  end), { "..", ".." })
+end)
