@@ -124,9 +124,10 @@ end
 
 for _, case in ipairs(cases.cases) do
   if case.error then
-    T.test("images: " .. case.image .. " is refused by " .. case.config, function()
+    T.golden(GOLD .. "/in/" .. case.image .. " by " .. case.config, function()
       local img = input(case.image, case.input)
-      T.raises(case.error.message, function() return processor_of(case.config):image(img) end)
+      T.raises(case.error.message, function() processor_of(case.config):image(img) end)
+      return 0
     end)
   end
 end
@@ -166,8 +167,9 @@ end)
 for _, case in ipairs(golden "bad/cases.json" or {}) do
   local path = GOLD .. "/bad/" .. case.file
   if files.kind(path) == "file" and not case.pillow:find "^accepted" then
-    T.test("images: bad/" .. case.file .. " is refused clearly", function()
+    T.golden(path, function()
       refused(case.file, function() return image.load(path) end)
+      return 0
     end)
   end
 end
