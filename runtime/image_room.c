@@ -37,13 +37,10 @@ static void *find(size_t bytes) {
 
 void *rl_image_room(double bytes) {
     const size_t n = (size_t)bytes;
-    void *room = n < HUGE_PAGE / 2 ? NULL : find(n);
-    if (!room) {
-        room = n < HUGE_PAGE / 2 ? malloc(n + 1) : aligned_alloc(HUGE_PAGE, n);
-        if (!room) return rl_fail("image: expected memory for %.0f bytes, got none", bytes);
-        if (n >= HUGE_PAGE) madvise(room, n, MADV_HUGEPAGE);
-    }
-    return room;
+    void *room = n < HUGE_PAGE / 2 ? malloc(n + 1) : find(n);
+    if (!room && n >= HUGE_PAGE / 2 && !posix_memalign(&room, HUGE_PAGE, n) && n >= HUGE_PAGE)
+        madvise(room, n, MADV_HUGEPAGE);
+    return room ? room : rl_fail("image: expected memory for %.0f bytes, got none", bytes);
 }
 
 void rl_image_room_free(void *room) {
