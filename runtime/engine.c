@@ -243,6 +243,12 @@ static int check(const rl_engine *e, const rl_request *q) {
     return 0;
 }
 
+rl_replay *rl_engine_replay(rl_engine *e) { return e ? e->replay : NULL; }
+
+int rl_engine_pictures(rl_engine *e, const rl_media *media, int n) {
+    return e && media ? rl_media_pack_reserve(e->step.media, media, n) : -1;
+}
+
 int rl_engine_submit(rl_engine *e, const rl_request *q) {
     if (!e || check(e, q)) return -1;
     rl_group *g = new_group(q), **end = &e->groups;

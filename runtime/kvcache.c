@@ -15,6 +15,16 @@ static void measure(const rl_tape *t, rl_cache *c) {
     }
 }
 
+static double bytes_of(const rl_cache *c, int dtype) {
+    return (double)c->slots * (double)c->width * (dtype == RL_BF16 ? 2 : 4);
+}
+
+double rl_engine_bytes(rl_tape *tape, int dtype, int slots) {
+    rl_cache c = { .slots = (slots + RL_PAGE - 1) / RL_PAGE * RL_PAGE };
+    measure(tape, &c);
+    return 2.0 * c.layers * rl_bytes_of(bytes_of(&c, dtype));
+}
+
 rl_pages *rl_pages_new(const rl_tape *t, int dtype, int64_t slots) {
     rl_pages *p = calloc(1, sizeof *p);
     rl_cache *c = &p->cache;
@@ -26,7 +36,7 @@ rl_pages *rl_pages_new(const rl_tape *t, int dtype, int64_t slots) {
         rl_pages_free(p);
         return NULL;
     }
-    const double bytes = (double)c->slots * (double)c->width * (dtype == RL_BF16 ? 2 : 4);
+    const double bytes = bytes_of(c, dtype);
     c->k = calloc((size_t)c->layers + 1, sizeof *c->k), c->v = calloc((size_t)c->layers + 1, sizeof *c->v);
     for (int l = 0; l < c->layers; l++)
         if (!(c->k[l] = rl_alloc(bytes)) || !(c->v[l] = rl_alloc(bytes))) { rl_pages_free(p); return NULL; }

@@ -14,7 +14,7 @@ rl_media *rl_media_new(void) { return calloc(1, sizeof(rl_media)); }
 
 void rl_media_free(rl_media *m) {
     if (!m) return;
-    for (int i = 0; i < m->n; i++) free(m->entries[i].numbers);
+    for (int i = 0; i < m->n; i++) rl_alloc_free(m->entries[i].numbers);
     free(m->entries), free(m);
 }
 
@@ -23,12 +23,13 @@ static int add(rl_media *m, entry_kind what, const char *input, const char *kind
     if (!m) return -1;
     if (strlen(input) > 47 || strlen(kind) > 31 || (of && strlen(of) > 31))
         return rl_refuse("media: expected names of at most 31 letters, got %s, %s", input, kind);
+    const size_t bytes = 4 * (size_t)rows * (size_t)width;
+    void *copy = rl_alloc((double)bytes);
+    if (!copy) return -1;
     m->entries = realloc(m->entries, (size_t)(m->n + 1) * sizeof *m->entries);
     entry *e = &m->entries[m->n++];
-    *e = (entry){ .what = what, .rows = rows, .width = width };
+    *e = (entry){ .what = what, .rows = rows, .width = width, .numbers = memcpy(copy, numbers, bytes) };
     strcpy(e->input, input), strcpy(e->kind, kind), strcpy(e->of, of ? of : "");
-    const size_t bytes = 4 * (size_t)rows * (size_t)width;
-    e->numbers = memcpy(malloc(bytes + 1), numbers, bytes);
     return 0;
 }
 
@@ -44,32 +45,34 @@ int rl_media_segments(rl_media *m, const char *input, const char *kind, const in
 
 /* ---- packing ---- */
 
-/* One input of the batch so far; ints with several axes are gathered axis by axis at the end. */
+/* One input of the batch so far; ints with several axes are gathered axis by axis at the end.  Room is kept for the
+ * next batch. */
 typedef struct {
     entry_kind what;
     char input[48], kind[32];
-    int rows, width;
+    int rows, width, room;
     void *numbers;                                  /* FLOATS, INTS: [rows][width]; SEGMENTS: lengths */
     void *bound;                                    /* INTS as [width][rows] */
     rl_run *runs; rl_span *spans; int32_t *trees;
     rl_table table;
 } packed;
 
-struct rl_media_pack { packed *inputs; int n; struct { char kind[32]; int rows; } *counts; int ncounts; };
+struct rl_media_pack { packed *inputs; int n; struct { char kind[32]; int rows; } *counts; int ncounts; bool failed; };
 
 rl_media_pack *rl_media_pack_new(void) { return calloc(1, sizeof(rl_media_pack)); }
 
 void rl_media_pack_clear(rl_media_pack *p) {
-    for (int i = 0; i < p->n; i++) {
-        packed *x = &p->inputs[i];
-        free(x->numbers), free(x->bound), free(x->runs), free(x->spans), free(x->trees);
-    }
-    p->n = p->ncounts = 0;
+    for (int i = 0; i < p->n; i++) p->inputs[i].rows = 0;
+    p->ncounts = 0, p->failed = false;
 }
 
 void rl_media_pack_free(rl_media_pack *p) {
     if (!p) return;
-    rl_media_pack_clear(p);
+    for (int i = 0; i < p->n; i++) {
+        packed *x = &p->inputs[i];
+        rl_alloc_free(x->numbers);
+        free(x->bound), free(x->runs), free(x->spans), free(x->trees);
+    }
     free(p->inputs), free(p->counts), free(p);
 }
 
@@ -94,8 +97,17 @@ static packed *input(rl_media_pack *p, const entry *e) {
 
 typedef struct { int shift, from, to; } window;     /* v in [from, to) -> v + shift, any other v -> -1 */
 
+static bool has_room(packed *x, int rows) {
+    if (rows <= x->room) return true;
+    void *more = rl_alloc(4.0 * rows * x->width);
+    if (!more) return false;
+    if (x->rows) memcpy(more, x->numbers, 4 * (size_t)x->rows * (size_t)x->width);
+    rl_alloc_free(x->numbers);
+    x->numbers = more, x->room = rows;
+    return true;
+}
+
 static void append(packed *x, const entry *e, window w) {
-    x->numbers = realloc(x->numbers, 4 * (size_t)(x->rows + e->rows) * (size_t)x->width + 1);
     int32_t *to = (int32_t *)x->numbers + (size_t)x->rows * (size_t)x->width;
     const int32_t *from = e->numbers;
     if (e->what != INTS) memcpy(to, from, 4 * (size_t)e->rows * (size_t)e->width);
@@ -137,7 +149,9 @@ void rl_media_pack_add(rl_media_pack *p, const rl_media *m, int token, int from,
         window w = { 0, INT32_MIN, INT32_MAX };
         if (among_tokens(e)) w = (window){ token - from, from, to };
         else if (e->of[0]) w.shift = *count(p, e->of);
-        append(input(p, e), e, w);
+        packed *x = input(p, e);
+        if (!has_room(x, x->rows + e->rows)) { p->failed = true; return; }
+        append(x, e, w);
     }
     for (int i = 0; i < m->n; i++) {                /* only now: indices point past what was there before m */
         const entry *e = &m->entries[i];
@@ -181,8 +195,21 @@ static int check_rows(rl_media_pack *p, const packed *x) {
 
 static bool is_text(const char *kind) { return !strcmp(kind, "tokens") || !strcmp(kind, "answers") || !strcmp(kind, "pairs"); }
 
+int rl_media_pack_reserve(rl_media_pack *p, const rl_media *m, int n) {
+    for (int i = 0; i < m->n; i++)
+        if (!has_room(input(p, &m->entries[i]), n * m->entries[i].rows)) return -1;
+    return 0;
+}
+
+double rl_media_bytes(const rl_media *m, int n) {
+    double bytes = 0;
+    for (int i = 0; i < m->n; i++) bytes += rl_bytes_of(4.0 * n * m->entries[i].rows * m->entries[i].width);
+    return bytes;
+}
+
 int rl_media_pack_bind(rl_media_pack *p, rl_replay *r) {
     static const rl_table empty;
+    if (p->failed) return rl_refuse("media: expected memory for the pictures of a batch, found none below the limit");
     for (int i = 0; i < r->tape->nkinds; i++) {
         const char *kind = r->tape->kinds[i];
         if (!is_text(kind) && rl_replay_rows(r, kind, *count(p, kind))) return -1;
@@ -194,6 +221,7 @@ int rl_media_pack_bind(rl_media_pack *p, rl_replay *r) {
     }
     for (int i = 0; i < p->n; i++) {
         packed *x = &p->inputs[i];
+        if (!x->rows) continue;
         if (check_rows(p, x)) return -1;
         const void *numbers = x->what == SEGMENTS ? make_table(x) : x->what == INTS ? turn_axes(x) : x->numbers;
         if (rl_replay_bind(r, x->input, numbers)) return -1;

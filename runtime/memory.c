@@ -1,34 +1,65 @@
 /* Where numbers live: aligned blocks that are counted, and scopes that end them. */
 #define _GNU_SOURCE
 #include "runtime.h"
-#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-static _Atomic int64_t used, peak;
+static _Atomic int64_t used, peak, limit;          /* limit 0: none */
 
-void *rl_alloc(double bytes) {
-    const size_t huge = 1 << 21, align = bytes < 4 * (double)huge ? 64 : huge;
-    const size_t n = bytes < 64 ? 64 : ((size_t)bytes + align - 1) / align * align;
-    void *p = aligned_alloc(align, n);
-    if (!p) return rl_fail("memory: expected room for %.0f bytes, found none", bytes);
-    if (align == huge) madvise(p, n, MADV_HUGEPAGE);        /* a wish: a walk over weights then needs few page tables */
-    const int64_t now = atomic_fetch_add(&used, (int64_t)malloc_usable_size(p)) + (int64_t)malloc_usable_size(p);
+enum { HEAD = 64, HUGE_PAGE = 1 << 21 };            /* a block's size stands in front of it */
+
+static size_t align_of(double bytes) { return bytes < 4. * HUGE_PAGE ? HEAD : HUGE_PAGE; }
+
+double rl_bytes_of(double bytes) {
+    const size_t align = align_of(bytes);
+    return (double)(((size_t)(bytes < 64 ? 64 : bytes) + HEAD + align - 1) / align * align);
+}
+
+/* n more are used -> -1 where the limit forbids it. */
+static int take(int64_t n) {
+    const int64_t most = atomic_load(&limit), now = atomic_fetch_add(&used, n) + n;
+    if (most && now > most) {
+        atomic_fetch_sub(&used, n);
+        return rl_refuse("memory: expected at most %.0f MB (trainer.memory), %.0f MB are in use and %.1f MB more were asked for",
+                         (double)most / 1e6, (double)(now - n) / 1e6, (double)n / 1e6);
+    }
     int64_t top = atomic_load(&peak);
     while (now > top && !atomic_compare_exchange_weak(&peak, &top, now)) {}
-    return p;
+    return 0;
+}
+
+void *rl_alloc(double bytes) {
+    const double n = rl_bytes_of(bytes);
+    if (!(n < 1e15)) return rl_fail("memory: expected a number of bytes, got %g", bytes);
+    if (take((int64_t)n)) return NULL;
+    char *p = aligned_alloc(align_of(bytes), (size_t)n);
+    if (!p) {
+        atomic_fetch_sub(&used, (int64_t)n);
+        return rl_fail("memory: expected room for %.0f bytes, found none", bytes);
+    }
+    if (align_of(bytes) == HUGE_PAGE) madvise(p, (size_t)n, MADV_HUGEPAGE);     /* a wish: a walk over weights needs few page tables */
+    *(int64_t *)p = (int64_t)n;
+    return p + HEAD;
 }
 
 void rl_alloc_free(void *p) {
     if (!p) return;
-    atomic_fetch_sub(&used, (int64_t)malloc_usable_size(p));
-    free(p);
+    int64_t *head = (int64_t *)((char *)p - HEAD);
+    atomic_fetch_sub(&used, *head);
+    free(head);
+}
+
+int rl_bytes_limit(double bytes) {
+    if (!(bytes >= 0 && bytes < 1e15)) return rl_refuse("memory: limit: expected bytes, 0 for none, got %g", bytes);
+    atomic_store(&limit, (int64_t)bytes);
+    return 0;
 }
 
 double rl_bytes_used(void) { return (double)atomic_load(&used); }
 double rl_bytes_peak(void) { return (double)atomic_load(&peak); }
+int rl_bytes_restart(void) { atomic_store(&peak, atomic_load(&used)); return 0; }
 
 struct rl_scope {
     rl_tensor **tensors; int ntensors, tensor_room;

@@ -3,7 +3,6 @@
 #define RL_MEMORY_H
 #include "runtime.h"
 
-void rl_alloc_free(void *p);                          /* of rl_alloc */
 int64_t rl_storage(const rl_tensor *x);         /* numbers kept: panels are padded */
 int rl_tensor_allocate(rl_tensor *x);           /* numbers of a live tensor; -1: no memory */
 void rl_scope_add(rl_tensor *x);                /* x dies with the open scope */

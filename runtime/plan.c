@@ -209,18 +209,17 @@ static int64_t place(room *alive, int *n, int64_t bytes, int first, int last) {
     return at;
 }
 
-static int bind_shapes(rl_replay *r) {
+static void bind_shapes(rl_replay *r, const int64_t *rows) {
     const rl_tape *t = r->tape;
     for (int i = 0; i < t->nvalues; i++) {
         const int64_t kind = t->values[i]->dim[0];
         if (t->values[i]->ndim && kind < 0)
-            r->value[0][i].dim[0] = r->value[1][i].dim[0] = r->rows[-kind - 1] < 0 ? 0 : r->rows[-kind - 1];
+            r->value[0][i].dim[0] = r->value[1][i].dim[0] = rows[-kind - 1] < 0 ? 0 : rows[-kind - 1];
     }
-    return 0;
 }
 
-int64_t rl_plan_lay_out(rl_replay *r) {
-    bind_shapes(r);
+int64_t rl_plan_lay_out(rl_replay *r, const int64_t *rows) {
+    bind_shapes(r, rows);
     rl_life **order = malloc(sizeof *order * (size_t)(r->nlives + 1));
     room *alive = malloc(sizeof *alive * (size_t)(r->nlives + 2));
     int n = 0;
@@ -234,5 +233,6 @@ int64_t rl_plan_lay_out(rl_replay *r) {
         if (order[i]->offset + bytes > top) top = order[i]->offset + bytes;
     }
     free(order), free(alive);
+    if (rows != r->rows) bind_shapes(r, r->rows);
     return top;
 }

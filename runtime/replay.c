@@ -22,17 +22,26 @@ static int ask(rl_replay *r, const char *outputs) {
     return 0;
 }
 
-/* The copies in bf16 of all weights that the steps multiply by. */
-static int make_halves(const rl_replay *r) {
-    for (int s = 0; s < r->nforward; s++) {
+static bool multiplies(const rl_node *n, const rl_tensor *w) { return w && w->panels && n->op != &rl_op_embedding; }
+
+static int check_weights(const rl_replay *r) {
+    for (int s = 0; r->t == RL_BF16 && s < r->nforward; s++) {
         const rl_node *n = &r->steps[s].node;
-        for (int k = 0; k < RL_MAX_IN; k++) {
-            rl_tensor *w = n->in[k];
-            if (!w || !w->panels || n->op == &rl_op_embedding) continue;
-            if (w->id >= 0) return rl_refuse("replay: %s: w: expected a parameter where products are in bf16, got a value of the tape", n->op->name);
-            if (rl_param_half(w)) return -1;
-        }
+        for (int k = 0; k < RL_MAX_IN; k++)
+            if (multiplies(n, n->in[k]) && !n->in[k]->param)
+                return rl_refuse("replay: %s: w: expected a parameter where products are in bf16, got a value of the tape", n->op->name);
     }
+    return 0;
+}
+
+/* Before the first run: numbers of all parameters, and copies in bf16 of those that the steps multiply by. */
+static int get_ready(rl_replay *r) {
+    for (int s = 0; !r->ready && s < r->nforward; s++) {
+        const rl_node *n = &r->steps[s].node;
+        for (int k = 0; k < RL_MAX_IN; k++)
+            if (rl_param_touch(n->in[k], r->t == RL_BF16 && multiplies(n, n->in[k]))) return -1;
+    }
+    r->ready = true;
     return 0;
 }
 
@@ -43,7 +52,7 @@ rl_replay *rl_replay_new(rl_tape *t, const char *outputs, int train, int recompu
     *r = (rl_replay){ .tape = t, .train = train, .recompute = recompute && train, .t = (rl_dtype)dtype };
     r->rows = malloc(sizeof *r->rows * (size_t)(t->nkinds + 1));
     for (int i = 0; i < t->nkinds; i++) r->rows[i] = -1;
-    if (ask(r, outputs) || rl_plan_build(r) || (r->t == RL_BF16 && make_halves(r))) { rl_replay_free(r); return NULL; }
+    if (ask(r, outputs) || rl_plan_build(r) || check_weights(r)) { rl_replay_free(r); return NULL; }
     return r;
 }
 
@@ -51,7 +60,7 @@ void rl_replay_free(rl_replay *r) {
     if (!r) return;
     for (int s = 0; s < r->nsteps; s++) free(r->steps[s].zero);
     rl_alloc_free(r->arena);
-    free(r->value[0]), free(r->value[1]), free(r->steps), free(r->lives), free(r->asked), free(r->rows), free(r);
+    free(r->value[0]), free(r->value[1]), free(r->steps), free(r->lives), free(r->asked), free(r->rows), free(r->most), free(r);
 }
 
 int rl_replay_rows(rl_replay *r, const char *kind, int rows) {
@@ -72,14 +81,47 @@ int rl_replay_bind(rl_replay *r, const char *input, const void *numbers) {
 }
 
 double rl_replay_bytes(rl_replay *r) {
-    if (!r->laid_out) r->needed = rl_plan_lay_out(r);
-    return (double)r->needed;
+    if (!r->laid_out) r->needed = rl_plan_lay_out(r, r->rows);
+    return rl_bytes_of((double)r->needed);
+}
+
+int rl_replay_reserve(rl_replay *r) {
+    if (!r) return -1;
+    r->needed = rl_plan_lay_out(r, r->rows), r->laid_out = false;
+    const size_t bytes = sizeof *r->most * (size_t)(r->tape->nkinds + 1);
+    if (r->needed > r->arena_bytes) {
+        rl_alloc_free(r->arena);
+        r->arena_bytes = 0;
+        if (!(r->arena = rl_alloc((double)r->needed))) return -1;
+        r->arena_bytes = r->needed;
+    }
+    if (!r->most) r->most = malloc(bytes);
+    memcpy(r->most, r->rows, bytes);
+    return 0;
+}
+
+double rl_replay_late(rl_replay *r, int rows, int reserve) {
+    double bytes = 0;
+    for (int s = 0; r->train && s < r->nforward; s++) {
+        rl_tensor *w = r->steps[s].node.op == &rl_op_embedding ? r->steps[s].node.in[1] : NULL;
+        if (!w || !w->late || !w->needs_grad) continue;
+        bytes += rl_bytes_of(4.0 * rows) + rl_bytes_of(4.0 * rows * (double)w->dim[1]);
+        if (reserve && rl_param_reserve_late(w, rows, false)) return -1;
+    }
+    return bytes;
+}
+
+static bool within(const rl_replay *r) {
+    for (int i = 0; r->most && i < r->tape->nkinds; i++)
+        if (r->rows[i] > r->most[i]) return false;
+    return r->most != NULL;
 }
 
 /* Points every value and gradient at its place, and notes which steps are small or have nothing to do. */
 static int lay_out(rl_replay *r) {
     if (r->laid_out) return 0;
-    r->needed = rl_plan_lay_out(r);
+    r->needed = rl_plan_lay_out(r, r->rows);
+    if (r->needed > r->arena_bytes && within(r)) r->needed = rl_plan_lay_out(r, r->most);   /* first fit is not monotonic */
     if (r->needed > r->arena_bytes) {
         rl_alloc_free(r->arena);
         r->arena_bytes = 0;
@@ -170,7 +212,7 @@ static int check_inputs(const rl_replay *r) {
 }
 
 int rl_replay_forward(rl_replay *r) {
-    if (!r || lay_out(r)) return -1;
+    if (!r || get_ready(r) || lay_out(r)) return -1;
     for (int i = 0; i < r->nasked; i++) r->asked[i].live = NULL;
     if (check_bound(r)) return -1;
     prepare_steps(r);
@@ -192,6 +234,18 @@ rl_tensor *rl_replay_output(rl_replay *r, const char *name) {
     return rl_fail("replay: output: '%s' was not asked for", name);
 }
 
+/* Gradients of parameters, made here: parts must not race to make them.  Without rows: no gradient, no decay. */
+static int make_grads(rl_replay *r) {
+    for (int s = r->nforward; s < r->nsteps; s++) {
+        const rl_node *n = &r->steps[s].node;
+        for (int k = 0; !r->steps[s].skip && k < RL_MAX_IN; k++)
+            if (n->in[k] && n->in[k]->id < 0 && n->in[k]->needs_grad && !rl_grad(n->in[k])) return -1;
+        rl_tensor *w = r->steps[s].backward && n->op == &rl_op_embedding ? n->in[1] : NULL;
+        if (w && w->late && rl_param_reserve_late(w, rl_numel(n->in[0]), true)) return -1;
+    }
+    return 0;
+}
+
 int rl_replay_backward(rl_replay *r) {
     if (!r || !r->train || !r->laid_out) return rl_refuse("replay: backward: expected a training replay after its forward");
     for (int i = 0; i < r->nasked; i++) {                       /* seeds, zeros where the loss used none */
@@ -202,10 +256,5 @@ int rl_replay_backward(rl_replay *r) {
         if (a->live && a->live->grad) memcpy(rl_grad(x), a->live->grad, bytes);
         else memset(rl_grad(x), 0, bytes);
     }
-    for (int s = r->nforward; s < r->nsteps; s++)               /* made here: parts must not race to make it */
-        for (int k = 0; !r->steps[s].skip && k < RL_MAX_IN; k++) {      /* without rows: no gradient, no decay */
-            rl_tensor *x = r->steps[s].node.in[k];
-            if (x && x->id < 0 && x->needs_grad) rl_grad(x);
-        }
-    return run(r, r->nforward, r->nsteps);
+    return make_grads(r) ? -1 : run(r, r->nforward, r->nsteps);
 }

@@ -17,12 +17,13 @@ struct rl_replay {
     rl_step *steps; int nsteps, nforward;
     rl_life *lives; int nlives;
     rl_asked *asked; int nasked;
-    int64_t *rows;                  /* by row kind; -1: not bound */
+    int64_t *rows, *most;           /* by row kind, -1: not bound; rows that the arena was reserved for, or NULL */
     char *arena; int64_t arena_bytes, needed;
-    bool laid_out;                  /* for the rows that are bound */
+    bool laid_out, ready;           /* for the rows that are bound; the parameters have numbers */
 };
 
 int rl_plan_build(rl_replay *r);    /* steps and lives, once */
-int64_t rl_plan_lay_out(rl_replay *r);   /* shapes and offsets for the bound rows -> bytes */
+/* Offsets for rows by kind -> bytes; then shapes for the bound rows. */
+int64_t rl_plan_lay_out(rl_replay *r, const int64_t *rows);
 
 #endif

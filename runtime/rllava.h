@@ -337,9 +337,15 @@ int rl_backward(rl_tensor *loss);
 int rl_scope_open(void);
 int rl_scope_keep(rl_tensor *x);
 int rl_scope_close(void);
-/* Bytes of live tensors, parameters and arenas; the highest since start. */
+/* Bytes of live tensors, parameters, caches, arenas and pictures of prompts; the highest since start, or since the last
+ * restart. */
 double rl_bytes_used(void);
 double rl_bytes_peak(void);
+int rl_bytes_restart(void);
+/* What exceeds so many bytes is refused from now on; 0: no limit. */
+int rl_bytes_limit(double bytes);
+/* What a block of so many bytes counts as. */
+double rl_bytes_of(double bytes);
 
 /* A number in [0, 1) of 53 bits: Philox with key seed and that counter. */
 double rl_uniform(double seed, double counter);
@@ -424,7 +430,7 @@ int rl_tape_nodes(const rl_tape *tape);
 /* ---- parameters ---- */
 
 /* A parameter [rows, cols] (cols 0: a vector [rows]), zeros.  Matrices live in panels: one copy for products,
- * gradients and moments.  name is copied. */
+ * gradients and moments.  name is copied.  Memory is taken when the numbers are first set, read or computed with. */
 rl_tensor *rl_param_new(const char *name, int rows, int cols);
 void rl_param_free(rl_tensor *w);
 /* All numbers, row-major, in and out. */
@@ -437,6 +443,9 @@ int rl_param_train(rl_tensor *w, int trained);
 /* Makes the copy that products in bf16 read, or renews it. */
 int rl_param_half(rl_tensor *w);
 int rl_param_zero_grad(rl_tensor *w);
+/* Bytes of a parameter, whether they exist yet or not.  which 0: its numbers, 1: its copy in bf16 (0 of a vector),
+ * 2: its gradient, or either moment of AdamW (0 where it is frozen). */
+double rl_param_bytes(const rl_tensor *w, int which);
 /* Sum of squares of the gradient, in double; 0 if nothing was added yet. */
 double rl_param_grad_squares(rl_tensor *w);
 
@@ -465,6 +474,11 @@ int rl_replay_rows(rl_replay *r, const char *kind, int rows);
 int rl_replay_bind(rl_replay *r, const char *input, const void *numbers);
 /* Bytes of the arena that the bound rows need. */
 double rl_replay_bytes(rl_replay *r);
+/* Takes the arena for the bound rows: whatever has fewer rows of each kind then fits. */
+int rl_replay_reserve(rl_replay *r);
+/* Bytes that the look-ups of a tied embedding wait in, for a mini-batch of so many rows (0 where there is none);
+ * reserve: takes them now. */
+double rl_replay_late(rl_replay *r, int rows, int reserve);
 int rl_replay_forward(rl_replay *r);
 /* A live tensor with the numbers of an output; in a training replay its gradient seeds backward. */
 rl_tensor *rl_replay_output(rl_replay *r, const char *name);
@@ -484,6 +498,8 @@ int rl_media_floats(rl_media *m, const char *input, const char *kind, int rows, 
 int rl_media_ints(rl_media *m, const char *input, const char *kind, int rows, int axes, const int *numbers, const char *of);
 /* A table of segments that see only themselves, in both directions: n lengths over rows of that kind. */
 int rl_media_segments(rl_media *m, const char *input, const char *kind, const int *lengths, int n);
+/* Bytes of n such sets, laid end to end. */
+double rl_media_bytes(const rl_media *m, int n);
 
 /* ---- batch: packed tokens in a forest of segments ---- */
 
@@ -524,6 +540,12 @@ typedef struct rl_engine rl_engine;
  * (prompts, and what is computed again; longer ones go in pieces).  banned [vocab] bytes or NULL: ids never sampled. */
 rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens, const unsigned char *banned, int vocab);
 void rl_engine_free(rl_engine *e);
+/* Bytes of the cache of such an engine. */
+double rl_engine_bytes(rl_tape *tape, int dtype, int slots);
+/* Its replay, to bind the rows of its largest step and reserve them; before anything is submitted. */
+rl_replay *rl_engine_replay(rl_engine *e);
+/* Room for the pictures of n prompts like this one in a step; before anything is submitted. */
+int rl_engine_pictures(rl_engine *e, const rl_media *media, int n);
 
 typedef struct {
     const int *prompt, *positions;      /* [n]; [3][n] or NULL */

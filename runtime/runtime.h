@@ -36,6 +36,7 @@ struct rl_tensor {
     void *data;                     /* NULL: symbolic, or its scope is closed */
     float *grad;                    /* the same shape; NULL until something is added */
     bool needs_grad, panels;        /* panels: a parameter [n, k] in the layout of kernels.h */
+    bool param;                     /* its numbers come when they are first touched: rl_param_touch */
     bool detached;                  /* a view that passes no gradient on */
     bool released, closed, owned;   /* Lua's handle is gone; the scope is; data is freed with it */
     uint16_t *half;                 /* panels in bf16, where products ask for them */
@@ -115,14 +116,19 @@ static inline uint16_t rl_to_bf16(float x) {
 }
 void *rl_alloc(double bytes);                       /* 64-byte aligned; NULL: refused */
 
+/* Numbers of a parameter, zeros at first; with half, its copy in bf16 too.  Nothing to do for other tensors. */
+int rl_param_touch(rl_tensor *x, bool half);
 /* w is looked up and multiplied by: its look-up gradients wait from now on. */
 void rl_param_tie(rl_tensor *w);
 /* Keeps the gradient rows of a look-up for rl_param_settle; part 0 alone may call. */
 void rl_param_keep_late(rl_tensor *w, const int32_t *ids, const float *dy, int64_t rows);
+/* Room for so many of them in all, or (more) beside those that wait. */
+int rl_param_reserve_late(rl_tensor *w, int64_t rows, bool more);
 void rl_param_settle(rl_tensor *w);
 rl_tensor *rl_tape_find(const rl_tape *t, const char *name);
 int rl_tape_kind(rl_tape *t, const char *kind);
 extern const rl_op rl_op_attention, rl_op_logprob, rl_op_embedding;
+void rl_alloc_free(void *p);                        /* of rl_alloc */
 
 /* ---- json ---- */
 /* Index of the value of a member, or of an element (from 0); -1 where there is none. */

@@ -85,6 +85,7 @@ int rl_tape_mark(rl_tensor *x) {
 /* ---- views: no node, the same numbers ---- */
 
 static rl_tensor *view(rl_tensor *x, int ndim, const int64_t *dim) {
+    if (rl_param_touch(x, false)) return NULL;
     rl_tensor *y = rl_new(x->dtype, ndim, dim);
     y->base = x->base ? x->base : x;
     y->data = x->data, y->needs_grad = x->needs_grad;
@@ -136,6 +137,7 @@ rl_tensor *rl_tape_rows(rl_tensor *x, const char *kind, int cols) {
 rl_tensor *rl_detach(rl_tensor *x) {
     if (!x) return NULL;
     rl_tensor *y = view(x, x->ndim, x->dim);
+    if (!y) return NULL;
     y->needs_grad = false;
     y->detached = true;
     return y;
@@ -154,6 +156,8 @@ static rl_tensor *record(rl_tape *t, rl_node *n) {
 }
 
 static rl_tensor *run_live(rl_node *n, bool differentiable) {
+    for (int i = 0; i < RL_MAX_IN; i++)
+        if (rl_param_touch(n->in[i], false)) return NULL;
     for (int i = 0; i < RL_MAX_OUT && n->out[i]; i++) {
         if (rl_tensor_allocate(n->out[i])) return NULL;
         n->out[i]->needs_grad = differentiable;
@@ -207,6 +211,7 @@ int rl_backward(rl_tensor *loss) {
     if (!loss || !rl_data(loss)) return -1;
     if (rl_numel(loss) != 1) return rl_refuse("backward: loss: expected one element, got %s", rl_shape(loss));
     if (!loss->needs_grad) return rl_refuse("backward: loss: nothing in it needs a gradient");
+    if (!rl_grad(loss)) return -1;
     rl_grad(loss)[0] += 1;
     rl_node *nodes;
     for (int i = rl_scope_nodes(&nodes) - 1; i >= 0; i--) {
@@ -214,8 +219,9 @@ int rl_backward(rl_tensor *loss) {
         bool reached = y->grad || (nodes[i].out[1] && nodes[i].out[1]->grad);
         if (!reached) continue;
         for (int k = 0; k < RL_MAX_IN; k++)             /* made here: parts must not race to make it */
-            rl_grad_or_null(nodes[i].in[k]);
-        for (int k = 0; k < RL_MAX_OUT && nodes[i].out[k]; k++) rl_grad(nodes[i].out[k]);
+            if (nodes[i].in[k] && nodes[i].in[k]->needs_grad && !rl_grad(nodes[i].in[k])) return -1;
+        for (int k = 0; k < RL_MAX_OUT && nodes[i].out[k]; k++)
+            if (!rl_grad(nodes[i].out[k])) return -1;
         rl_run_node(&nodes[i], true);
     }
     rl_scope_clear_tape();

@@ -104,7 +104,7 @@ void *rl_data(rl_tensor *x) {
     if (!x) return NULL;
     if (x->closed) return rl_fail("tensor %s: its scope is closed", rl_shape(x));
     if (x->tape) return rl_fail("tensor %s: recorded with symbolic rows, it has no numbers", rl_shape(x));
-    return x->data;
+    return rl_param_touch(x, false) ? NULL : x->data;
 }
 
 int rl_require_grad(rl_tensor *x) {
@@ -130,10 +130,11 @@ rl_tensor *rl_grad_of(rl_tensor *x) {
     if (!x || !rl_data(x)) return NULL;
     rl_tensor *g = rl_new(RL_F32, x->ndim, x->dim);
     if (rl_tensor_allocate(g)) { free(g); return NULL; }
+    rl_scope_add(g);
     rl_param_settle(x);
     const float *from = rl_grad(x);
+    if (!from) { rl_tensor_release(g); return NULL; }
     if (x->panels) rl_k->unpack((rl_part){ 0, 1 }, g->data, from, rl_nrows(x), rl_cols(x));
     else memcpy(g->data, from, 4 * (size_t)rl_numel(x));
-    rl_scope_add(g);
     return g;
 }
