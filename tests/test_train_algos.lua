@@ -3,9 +3,15 @@ local T = require "check"
 local ffi = require "ffi"
 local tiny = require "tiny"
 local rl = require "rllava.ffi"
+local algorithm = require "rllava.algorithm"
+local Batch = require "rllava.batch"
 local files = require "rllava.files"
+local guide = require "rllava.guide"
 local json = require "rllava.json"
+local mismatch = require "rllava.mismatch"
+local Recall = require "rllava.recall"
 local recipe = require "rllava.recipe"
+local skipped = require "rllava.skipped"
 local tensor = require "rllava.tensor"
 local train = require "rllava.train"
 local Updater = require "rllava.update"
@@ -148,6 +154,197 @@ T.test("the value of a token is the head's at the row before it: it does not kno
     T.equal(c:values({ { prompt = before, responses = { other } } }, "values"), { values[t] })
     ids[#ids + 1] = one.responses[1].ids[t - 1]
   end
+end)
+
+--- ---- every algorithm ----
+
+-- What an algorithm needs beside its name.
+local with = { distill = { "teacher=tiny-vl" }, dapo = { "loss.online_filtering=false" },
+  ppo = { "critic.lr=1e-3" } }
+
+--- The numbers of a parameter.
+local function numbers(policy, name)
+  local p, n = policy.model.params[name], 1
+  for _, d in ipairs(p.shape) do n = n * d end
+  local out = ffi.new("float[?]", n)
+  C.rl_param_get(p.tensor, out)
+  return ffi.string(out, 4 * n)
+end
+
+for _, name in ipairs(algorithm.names()) do
+  T.test("two steps of " .. name .. ": the loss is finite, the weights move", function()
+    local t = train.open(config("algorithm=" .. name, "trainer.max_steps=2",
+      unpack(with[name] or {})))
+    if name == "distill" then t.teacher.policy:init(3) end     -- another model of the same tokens
+    local before = numbers(t.policy, "model.layers.1.mlp.up_proj.weight")
+    for step = 1, 2 do
+      local m = t:step(step)
+      local value = m["actor/loss"]
+      assert(value == value and math.abs(value) < math.huge, "the loss is " .. tostring(value))
+      T.equal(m["mismatch/max_abs"] or 0, 0)
+      T.equal(m["actor/skipped"], 0)
+    end
+    assert(numbers(t.policy, "model.layers.1.mlp.up_proj.weight") ~= before, "nothing moved")
+    t:close()
+  end)
+end
+
+--- ---- demonstrations in groups ----
+
+local function ids_of(r)
+  local out = {}
+  for i = 1, r.n do out[i] = r.ids[i - 1] end
+  return out
+end
+
+local function first(list, n) return { unpack(list, 1, n) } end
+
+T.test("LUFFY: one response of each group is the target, token by token; the others are sampled",
+  function()
+    local t = train.open(config("algorithm=luffy", "rollout.max_new_tokens=48"))
+    local _, batch = t:step(1)
+    for _, g in ipairs(batch.groups) do
+      local target = guide.target(t.policy, g.row, "target")
+      T.equal(#g.responses, 4)
+      T.equal(ids_of(g.responses[1]), first(target, 48))
+      T.equal(g.responses[1].result.parts.accuracy, 1)
+      for k, r in ipairs(g.responses) do
+        T.equal({ r.sample, r.tokens.prefix[1], #r.tokens.prefix }, { k - 1, k == 1 and 1 or 0, r.n })
+      end
+    end
+    t:close()
+  end)
+
+T.test("UFT: a response goes on after a part of the target as one sampled without it would", function()
+  local t = train.open(config("algorithm=uft", "rollout.max_new_tokens=48",
+    "loss.min_prefix_ratio=0.3", "loss.max_prefix_ratio=0.6"))
+  local _, batch = t:step(1)
+  for _, g in ipairs(batch.groups) do
+    local target = guide.target(t.policy, g.row, "target")
+    for _, r in ipairs(g.responses) do
+      assert(r.copied >= math.floor(0.3 * #target) and r.copied <= 0.6 * #target)
+      T.equal(first(ids_of(r), r.copied), first(target, r.copied))
+      T.equal(r.text, t.policy.tokenizer:decode_ints(r.ids, r.n, true))
+    end
+  end
+  t:close()
+end)
+
+T.test("the largest share of a hint falls by a cosine, and one draw can serve a group", function()
+  local cfg = { prefix_strategy = "hint", min_prefix_ratio = 0.2, max_prefix_ratio = 1, n_prefix = -1,
+    hint_steps = 10 }
+  local function top(step) return guide.ratios(cfg, 1, step, function() return 1 end)[1] end
+  T.near({ top(0), top(5), top(10), top(99) }, { 1, 0.5, 0.2, 0.2 }, 1e-12)
+  cfg.prefix_share_across_samples, cfg.n_prefix = true, 2
+  T.equal(guide.ratios(cfg, 3, 10, function(k) return k end), { 0.2, 0.2, 0 })
+end)
+
+T.test("HPT: a group without a right response is trained on its demonstration alone", function()
+  local t = train.open(config("algorithm=hpt", "rollout.max_new_tokens=48", "loss.switch_gate=4"))
+  local _, batch = t:step(1)
+  for _, g in ipairs(batch.groups) do
+    T.equal(ids_of(g.responses[1]), first(guide.target(t.policy, g.row, "target"), 48))
+    T.equal(g.responses[1].result.overall, 1)
+    for k = 2, 4 do T.equal(Updater.count(g.responses[k]), 0) end
+  end
+  t:close()
+end)
+
+T.test("CHORD: demonstrations stand beside the samples and outside their statistics", function()
+  local t = train.open(config("algorithm=chord"))
+  local batch = t:sample(2, 1)
+  T.equal({ #batch.groups[1].responses, batch.lengths[5] > 0 }, { 5, true })
+  T.equal({ batch.group[4], batch.group[5], batch.group[6] }, { 1, 7, 2 })
+  t:close()
+end)
+
+T.test("keys that the algorithm would not heed are refused", function()
+  for key, why in pairs { ["loss.prefix_strategy=random"] = "knows copied tokens",
+    ["teacher=tiny-vl"] = "learns from one", ["loss.ref_update=ema"] = "expected a reference" } do
+    T.raises(why, function() train.open(config(key)) end)
+  end
+  T.raises("which bring demonstrations", function()
+    train.open(config("algorithm=luffy", "loss.prefix_strategy=none"))
+  end)
+end)
+
+--- ---- references that move, importance weights, recall ----
+
+T.test("a reference that is refreshed: no KL after it, and a restart repeats it", function()
+  local o = { "loss.use_kl_loss=true", "loss.ref_update=ema", "loss.ref_decay=0.5",
+    "loss.use_kl_in_reward=true", "optim.lr=1e-3" }
+  local whole = run("ema", "trainer.max_steps=3", unpack(o))
+  local parts = run("ema_parts", "trainer.max_steps=2", unpack(o))
+  run("ema_parts", "trainer.max_steps=3", unpack(o))
+  T.equal(metrics(parts), metrics(whole))
+  local each = metrics(run("every", "trainer.max_steps=2", "loss.use_kl_loss=true",
+    "loss.ref_update=every", "optim.lr=1e-3"))
+  T.equal(each[2]["actor/kl_loss"], 0)
+  assert(metrics(whole)[2]["actor/kl_loss"] > 0)
+end)
+
+T.test("importance weights are exactly 1 where the sampler is the policy", function()
+  local plain = metrics(run("plain", "trainer.max_steps=2"))
+  local weighed = metrics(run("weighed", "trainer.max_steps=2", "loss.rollout_is=sequence"))
+  for step = 1, 2 do
+    T.equal(weighed[step]["actor/loss"], plain[step]["actor/loss"])
+    T.equal({ weighed[step]["mismatch/ess"], weighed[step]["mismatch/kl"] }, { 1, 0 })
+  end
+end)
+
+T.test("the gap between sampler and trainer, worked out by hand", function()
+  local gap, found = mismatch.new(), {}
+  local r = { n = 3, copied = 1, tokens = { old_logp = { 0, -1, -2 } } }
+  gap:add({ { responses = { r } } }, ffi.new("float[3]", 5, -1, -1))
+  gap:into(found)
+  T.near({ found["mismatch/kl"], found["mismatch/k3"], found["mismatch/max_abs"],
+    found["mismatch/ess"] }, { -0.5, (math.exp(1) - 2) / 2, 1,
+    (1 + math.exp(1)) ^ 2 / (2 * (1 + math.exp(2))) }, 1e-9)
+end)
+
+T.test("recall: an earlier right response stands in where all fail, also after a restart", function()
+  local function group(index, rewards)
+    local g = { index = index, responses = {} }
+    for k, v in ipairs(rewards) do
+      g.responses[k] = { ids = ffi.new("int[2]", k, 9), n = 2, sample = k - 1,
+        tokens = { old_logp = { -k, -0.1 } }, result = { overall = v, parts = { accuracy = v } } }
+    end
+    return g
+  end
+  local memory = Recall.new(1, 1)
+  T.equal(memory:into { group(3, { 0, 1, 0 }) }, 0)
+  local again, g = Recall.new(1, 1), group(3, { 0, 0, 0 })
+  again:take_up(json.decode(json.encode(memory:state())))
+  T.equal(again:into { group(4, { 0 }), g }, 1)
+  local r = g.responses[3]
+  T.equal({ ids_of(r), r.tokens.old_logp, r.result.overall, r.sample }, { { 2, 9 }, { -2, -0.1 }, 1, 2 })
+  again:into { group(5, { 1 }) }
+  T.equal(again:into { group(3, { 0 }) }, 0)                   -- forgotten for a newer one
+end)
+
+T.test("GDPO: parts by name and weight; a weight for no part is refused", function()
+  local batch = Batch.new { { responses = {
+    { n = 1, tokens = {}, result = { overall = 1, parts = { b = 2, a = 1 } } } } } }
+  batch:name_parts { b = 0.5 }
+  T.equal(batch.named, { { "a", 1, { 1 } }, { "b", 0.5, { 2 } } })
+  T.raises("no part named 'c'; it gives a, b", function() batch:name_parts { c = 1 } end)
+end)
+
+--- ---- updates that are left out ----
+
+T.test("an update that is left out can be opened again: the same gradient to the bit", function()
+  local folder = run("skipped", "trainer.max_steps=2", "optim.skip_grad_norm=1e-9",
+    "trainer.keep_skipped=1")
+  T.equal(metrics(folder)[2]["actor/skipped"], 2)
+  T.equal(files.list(files.join(folder, "skipped")), { "step_1_1" })
+  local shown, print_before = {}, print
+  print = function(text) shown[#shown + 1] = text end
+  local ok, m = pcall(skipped.replay, files.join(folder, "skipped", "step_1_1"), {})
+  print = print_before
+  if not ok then error(m, 0) end
+  T.equal(m.loss, metrics(folder)[1]["actor/loss"])
+  assert(table.concat(shown, "\n"):find(("grad_norm%s%.9g"):format((" "):rep(16),
+    metrics(folder)[1]["actor/grad_norm"]), 1, true), "another gradient")
 end)
 
 files.remove(scratch)

@@ -110,15 +110,15 @@ end
 function Batch:between(part, low, high)
   local groups = {}
   for _, g in ipairs(self.groups) do
-    local sum = 0
+    local sum, n = 0, 0
     for _, r in ipairs(g.responses) do
       local value = part == "overall" and r.result.overall or r.result.parts[part]
       if not value then
         rl.raise("loss.filter_key: the reward gives no part named '%s'", part)
       end
-      sum = sum + value
+      if not r.beside then sum, n = sum + value, n + 1 end
     end
-    local mean = sum / #g.responses
+    local mean = sum / math.max(1, n)
     if mean > low and mean < high then groups[#groups + 1] = g end
   end
   return groups

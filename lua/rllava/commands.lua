@@ -41,6 +41,14 @@ function commands.health()
   return 0
 end
 
+--- rllava replay RUN/skipped/step_... [key=value ...]: loss and gradients of an update that was left
+--- out, with its weights and its mini-batch.
+function commands.replay(path, ...)
+  if not path then error("replay: expected RUN/skipped/step_...", 0) end
+  require("rllava.skipped").replay(path, { ... })
+  return 0
+end
+
 --- A worker of the rewards, started by a run.
 commands["--reward-worker"] = function() return require("rllava.reward_worker").main() end
 

@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local data = require "rllava.data"
+local guide = require "rllava.guide"
 local prompt = require "rllava.prompt"
 
 local Feed = {}
@@ -12,7 +13,8 @@ function Feed.new(trainer)
   return setmetatable({ trainer = trainer, cfg = trainer.cfg.data, consumed = 0, dropped = 0 }, Feed)
 end
 
---- Row number `consumed` of the order: a pure function of seed, epoch and that number.
+--- Row number `consumed` of the order: a pure function of seed, epoch and that number -> the row, its
+--- index among the rows.
 function Feed:next_row()
   local rows, cfg = self.trainer.data, self.cfg
   local epoch = math.floor(self.consumed / rows.n)
@@ -20,9 +22,9 @@ function Feed:next_row()
     self.order = data.order(cfg.seed, cfg.reshuffle and epoch or 0, rows.n, cfg.shuffle)
     self.epoch = epoch
   end
-  local row = rows:get(self.order[self.consumed % rows.n + 1])
+  local index = self.order[self.consumed % rows.n + 1]
   self.consumed = self.consumed + 1
-  return row
+  return rows:get(index), index
 end
 
 function Feed:too_long(row, n)
@@ -33,38 +35,40 @@ function Feed:too_long(row, n)
   io.stderr:write(message, ("; left out, %d so far\n"):format(self.dropped))
 end
 
---- The next count groups { row, prompt, number }; rows that are too long are left out and counted, never cut.
+--- The next count groups { row, index, prompt, number }; rows that are too long are left out and
+--- counted, never cut.
 function Feed:groups(count)
   local groups, tries = {}, 0
   while #groups < count do
-    local row = self:next_row()
+    local row, index = self:next_row()
     local made = prompt.of_row(self.trainer.policy, row, self.trainer.prompt_options)
     if made.n <= self.cfg.max_prompt_length then
-      groups[#groups + 1] = { row = row, prompt = made, number = self.consumed }
+      groups[#groups + 1] = { row = row, index = index, prompt = made, number = self.consumed }
     else
       self:too_long(row, made.n)
       tries = tries + 1
       if tries >= self.trainer.data.n then
-        rl.raise("data.max_prompt_length: expected a row of at most %d tokens, found none", self.cfg.max_prompt_length)
+        rl.raise("data.max_prompt_length: expected a row of at most %d tokens, found none",
+          self.cfg.max_prompt_length)
       end
     end
   end
   return groups
 end
 
---- A response that stands in the row (row.response, or row.target), ended as the policy should end it.
-local function demonstration(policy, row)
-  local text = row.response or row.target
-  if type(text) ~= "string" then rl.raise("%s: response: expected a text to imitate, found none", row.source or "row") end
-  local ids, stop = policy.tokenizer:encode(text), policy:stop_ids()[1]
-  if stop and ids[#ids] ~= stop then ids[#ids + 1] = stop end
-  return { ids = ffi.new("int[?]", #ids, ids), n = #ids, sample = 0, tokens = {}, finish = "stop", text = text }
+--- A response that stands in the row (data.target_key, or response).
+local function demonstration(policy, row, key)
+  local ids = guide.target(policy, row, key)
+  return { ids = ffi.new("int[?]", #ids, ids), n = #ids, sample = 0, tokens = {}, finish = "stop",
+    text = row[key] or row.response }
 end
 
 --- The next count groups with the responses that stand in their rows.
 function Feed:demonstrations(count)
   local groups = self:groups(count)
-  for _, g in ipairs(groups) do g.responses = { demonstration(self.trainer.policy, g.row) } end
+  for _, g in ipairs(groups) do
+    g.responses = { demonstration(self.trainer.policy, g.row, self.cfg.target_key) }
+  end
   return groups
 end
 

@@ -68,6 +68,11 @@ local function strategy(key)
   end
 end
 
+--- The same under another name, in the group loss, where an algorithm knows it.
+local function own_key(name)
+  return function(get) return { ["loss." .. name] = get("actor." .. name) } end
+end
+
 --- name -> { kind, convert(get) -> path -> value }.  get(path): what was set, or the default.  A
 --- converter runs once for all names that share it.
 alias.convert = {
@@ -77,6 +82,15 @@ alias.convert = {
   ["actor.ppo_mini_batch_size"] = { "int>=1", updates("actor", "trainer.updates_per_step") },
   ["critic.ppo_mini_batch_size"] = { "int>=1", updates("critic", "critic.updates_per_step") },
   ["actor.clip_ratio"] = { "number>=0", clip }, ["actor.model.torch_dtype"] = { "text", dtype },
+  ["actor.off_policy_reshape"] = { "text", own_key "off_policy_reshape" },
+  ["actor.off_policy_reshape_weight"] = { "number", own_key "off_policy_reshape_weight" },
+  ["actor.off_policy_reshape_pow_exp"] = { "number", own_key "off_policy_reshape_pow_exp" },
+  ["actor.on_policy_reshape"] = { "text", own_key "on_policy_reshape" },
+  ["actor.on_policy_reshape_weight"] = { "number", own_key "on_policy_reshape_weight" },
+  ["actor.on_policy_reshape_pow_exp"] = { "number", own_key "on_policy_reshape_pow_exp" },
+  ["actor.srft_type"] = { "text", own_key "srft_type" },
+  ["actor.sft_loss_coef"] = { "number", own_key "sft_loss_coef" },
+  ["actor.clip_upper_bound"] = { "number", own_key "clip_upper_bound" },
   ["actor.optim.strategy"] = { "text", strategy "actor.optim.strategy" },
   ["critic.optim.strategy"] = { "text", strategy "critic.optim.strategy" },
 }
@@ -85,7 +99,8 @@ local micro = "rows computed together are counted in tokens: trainer.micro_token
 local shards = "one process trains here; there is nothing to shard or offload"
 local engine = "the engine is part of this program and shares its weights; leave it out"
 local critic = "the critic is computed as the policy is: trainer.dtype, trainer.recompute; leave it out"
-local demo = "demonstrations inside a group are not offered; algorithm=sft trains on them alone"
+local ignored = "it has no effect in RLLaVA; leave it out"
+local bound = "probabilities of copied tokens are reshaped, not held: loss.off_policy_reshape"
 local turns = "responses of one turn are trained here; leave it out"
 local class = "rows come from data.train, their columns from data.prompt_key and its kin"
 local file_says = "the reward file says so itself: a function, or a table with score or batch"
@@ -98,18 +113,16 @@ alias.refuse = {
   { "^data%.num_workers$", "rows are prepared in this process; leave it out" },
   { "^data%.filter_overlong_prompts_workers$", "rows are prepared in this process; leave it out" },
   { "^data%.dataset_", class },
-  { "^algorithm%.unify_strategy$", demo }, { "^algorithm%.switch_gate$", demo },
-  { "^algorithm%..*prefix", demo },
-  { "^algorithm%.success_reward_threshold$", demo }, { "^algorithm%.hint_", demo },
+  { "^algorithm%.hint_min_ratio$", "loss.min_prefix_ratio" },
+  { "^algorithm%.hint_max_ratio$", "loss.max_prefix_ratio" },
   { "^%a+%.strategy$", shards }, { "^%a+%.fsdp", shards }, { "^%a+%.deepspeed", shards },
   { "micro_batch_size$", micro },
   { "^actor%.use_torch_compile$", "nothing is compiled at run time; leave it out" },
   { "^actor%.loss_scale$", "means are of the whole mini-batch, however it is cut; leave it out" },
   { "^actor%.policy_loss%.cov_scope$", "statistics are of the whole mini-batch; leave it out" },
-  { "^actor%.off_policy", demo }, { "^actor%.on_policy", demo }, { "^actor%.all_max_clip$", demo },
-  { "^actor%.srft_type$", demo }, { "^actor%.sft_loss_coef$", demo },
-  { "^actor%.clip_upper_bound$", demo },
-  { "^actor%.hpt_", demo },
+  { "^actor%.off_policy_cliprange$", ignored }, { "^actor%.off_policy_normalize$", ignored },
+  { "^actor%.hpt_hint_loss_coef$", ignored }, { "^actor%.off_policy_m[axin]+_clip$", bound },
+  { "^actor%.all_max_clip$", "no token leaves the loss for its probability; leave it out" },
   { "^actor%.model%.tokenizer_path$", "the tokenizer is that of the model's folder" },
   { "^actor%.model%.attn_implementation$", "there is one attention; leave it out" },
   { "^actor%.model%.override_config", "change config.json in the model's folder" },

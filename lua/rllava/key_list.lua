@@ -13,6 +13,8 @@ key("model", "text", nil, "a Hugging Face folder, a hub name, or an embedded mod
   { "actor.model.model_path" })
 key("init_seed", "int>=0", nil,
   "fresh weights from this seed, instead of those in the model's folder")
+key("teacher", "text", nil,
+  "a model with the same tokenizer, whose log-probs the algorithm distill learns from")
 key("algorithm", "text|table", "grpo",
   "a name, a file, or { base, defaults, advantage, loss, needs }")
 key("reward", "text|list|function", nil,
@@ -33,6 +35,8 @@ key("data.image_dir", "text", nil, "folder before relative paths of pictures",
 key("data.val_image_dir", "text", nil, "the same for validation; null: data.image_dir")
 key("data.prompt_key", "text", "prompt", "column of the prompt: a text or a list of messages")
 key("data.answer_key", "text", "answer", "column of the true answer")
+key("data.target_key", "text", "target",
+  "column of a response to imitate, for sft and for demonstrations inside a group")
 key("data.image_key", "text", "images", "column of the pictures")
 key("data.video_key", "text", "videos", "column of the videos; a row that has one is refused")
 key("data.max_prompt_length", "int>=1", 1024, "tokens of a prompt, its pictures included")
@@ -121,6 +125,38 @@ key("loss.rollout_is", { "none", "token", "sequence" }, "none",
   { "actor.rollout_is" })
 key("loss.rollout_is_threshold", "number>0", 2, "their upper bound",
   { "actor.rollout_is_threshold" })
+key("loss.recompute_old_logp", "bool", false,
+  "old log-probs by a pass of the trainer, which importance weights compare with the sampler's",
+  { "actor.recompute_old_logprob" })
+key("loss.ref_update", { "none", "every", "ema" }, "none",
+  "the reference stays; becomes the policy; or ref_decay of itself and the rest of the policy")
+key("loss.ref_every", "int>=1", 1, "steps from one such update to the next")
+key("loss.ref_decay", "number 0..1", 0.99, "ema: what the reference keeps of itself")
+key("loss.part_weights", "table", nil,
+  "GDPO: weight of each named part of the reward; null: all 1")
+key("loss.prefix_strategy", { "none", "random", "hint", "beside" }, "none",
+  "demonstrations in a group: first n_prefix responses begin with a share of one, the same falling "
+    .. "over hint_steps, or expert_share of all responses are one beside the samples",
+  { "algorithm.prefix_strategy" })
+key("loss.min_prefix_ratio", "number 0..1", 0, "least share of it", { "algorithm.min_prefix_ratio" })
+key("loss.max_prefix_ratio", "number 0..1", 1, "largest share", { "algorithm.max_prefix_ratio" })
+key("loss.n_prefix", "int>=-1", -1, "how many responses of a group begin so; -1: all",
+  { "algorithm.n_prefix" })
+key("loss.prefix_share_across_samples", "bool", false, "one share a group, instead of one a response",
+  { "algorithm.prefix_share_across_samples" })
+key("loss.hint_steps", "int>=0", 0, "steps over which the largest share falls; 0: it stays",
+  { "algorithm.hint_steps" })
+key("loss.expert_share", "number 0..1", 0.2,
+  "beside: demonstrations among all responses, at most one a prompt")
+key("loss.unify_strategy", { "none", "switch" }, "none",
+  "switch: a group with few right responses is trained on its demonstration instead",
+  { "algorithm.unify_strategy" })
+key("loss.switch_gate", "int>=0", 0, "switch: so many right responses are few",
+  { "algorithm.switch_gate" })
+key("loss.success_reward_threshold", "number", 1, "a response of this reward is right",
+  { "algorithm.success_reward_threshold" })
+key("loss.recall", "int>=0", 0,
+  "right responses kept, one a prompt, to stand in for the last where all fail later; 0: off")
 key("loss.mask_truncated", "bool", false, "responses cut off at max_new_tokens are not trained on",
   { "actor.mask_truncated" })
 key("loss.online_filtering", "bool", false,
@@ -227,6 +263,8 @@ key("trainer.save_freq", "int", -1,
 key("trainer.save_limit", "int", -1, "checkpoints kept, the newest; -1: all")
 key("trainer.save_best", "bool", true, "the best one by val/reward_score is kept beside them")
 key("trainer.save_model_only", "bool", false, "checkpoints without the state to go on from")
+key("trainer.keep_skipped", "int>=0", 3,
+  "updates left out for their gradient that are kept in the run's folder, for rllava replay")
 key("trainer.save_dtype", { "f32", "bf16" }, nil, "of saved weights; null: as they were loaded")
 key("trainer.outputs_dir", "text", nil, "the run's folder; null: outputs/<project>/<name>-<time>")
 key("trainer.project_name", "text", nil,

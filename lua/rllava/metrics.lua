@@ -1,4 +1,6 @@
 --- The numbers of a step under the names that RLLaVA and verl give them.
+local forest = require "rllava.forest"
+
 local metrics = {}
 
 --- { mean, max, min } of a list under name/...
@@ -56,7 +58,9 @@ local function parts(out, responses)
       table.insert(lists[name], v)
     end
   end
-  for _, name in ipairs(names) do out["reward/" .. name], out["reward/" .. name .. "/std"] = mean_std(lists[name]) end
+  for _, name in ipairs(names) do
+    out["reward/" .. name], out["reward/" .. name .. "/std"] = mean_std(lists[name])
+  end
 end
 
 --- Groups whose responses all have the same score teach nothing; why: all right, all wrong, or alike.
@@ -71,7 +75,46 @@ local function groups(out, batch)
       if first >= 1 then high = high + 1 elseif first <= 0 then low = low + 1 end
     end
   end
-  out["group/no_spread"], out["group/all_right"], out["group/all_wrong"] = flat / n, high / n, low / n
+  out["group/no_spread"] = flat / n
+  out["group/all_right"], out["group/all_wrong"] = high / n, low / n
+  out["group/all_alike"] = (flat - high - low) / n
+end
+
+--- Share of the groups in which every trained token's advantage is 0.
+local function silent_groups(batch)
+  local silent = 0
+  for _, g in ipairs(batch.groups) do
+    local any = false
+    for _, r in ipairs(g.responses) do
+      local list = r.tokens.advantage
+      for t = 1, forest.count(r) do any = any or list[t] ~= 0 end
+    end
+    silent = silent + (any and 0 or 1)
+  end
+  return silent / math.max(1, #batch.groups)
+end
+
+--- Of demonstrations in groups: prefix/share of all responses that copy tokens, prefix/ratio of their
+--- tokens that are copied, group/switched, group/recalled.
+local function copies(out, batch)
+  local n, ratio = 0, 0
+  for _, r in ipairs(batch.responses) do
+    if r.copied then n, ratio = n + 1, ratio + r.copied / math.max(1, r.n) end
+  end
+  if n > 0 then
+    out["prefix/share"], out["prefix/ratio"] = n / #batch.responses, ratio / n
+  end
+  out["group/switched"] = batch.switched
+  out["group/recalled"] = batch.recalled and batch.recalled / math.max(1, #batch.groups)
+end
+
+--- The responses, but for demonstrations that were copied whole; all where there are no others.
+local function sampled(batch)
+  local out = {}
+  for _, r in ipairs(batch.responses) do
+    if not r.copied or r.copied < r.n then out[#out + 1] = r end
+  end
+  return #out > 0 and out or batch.responses
 end
 
 --- timing_s/<part> and tokens a second.
@@ -93,22 +136,28 @@ local function explained(values, returns)
   return all > 0 and 1 - (left / all) ^ 2 or 0
 end
 
---- What was sampled and scored; clock (or nil): a stopwatch of the step.
+--- What was sampled and scored; clock (or nil): a stopwatch of the step.  Lengths and scores are
+--- those of responses that the policy sampled, at least in part.
 function metrics.of_batch(batch, clock)
-  local out, rs = {}, batch.responses
+  local out, rs = {}, sampled(batch)
   spread(out, "response_length", pluck(rs, function(r) return r.n end))
   out["response_length/p95"] = quantile(ended(rs), 0.95)
   out["response_length/clip_ratio"] = share(rs, function(r) return r.finish == "length" end)
   spread(out, "prompt_length", pluck(batch.groups, function(g) return g.prompt.n end))
   if batch.scores then
-    spread(out, "critic/score", batch.scores)
-    spread(out, "critic/rewards", batch.scores)
+    local scores = pluck(rs, function(r) return r.result.overall end)
+    spread(out, "critic/score", scores)
+    spread(out, "critic/rewards", #rs == #batch.sums and batch.sums or scores)
     out["reward/overall"] = out["critic/score/mean"]
     out["reward/failed"] = batch.failed
     parts(out, rs)
     groups(out, batch)
   end
-  if batch.advantage then spread(out, "critic/advantages", batch.advantage) end
+  copies(out, batch)
+  if batch.advantage then
+    spread(out, "critic/advantages", batch.advantage)
+    out["group/zero_advantage"] = silent_groups(batch)
+  end
   if batch.returns then spread(out, "critic/returns", batch.returns) end
   if batch.values then
     spread(out, "critic/values", batch.values)
@@ -122,13 +171,16 @@ function metrics.of_batch(batch, clock)
   return out
 end
 
---- val/reward_score, val/<part>_reward and lengths of validated responses; suffix sets other decodings and sets apart.
+--- val/reward_score, val/<part>_reward and lengths of validated responses; suffix sets other decodings
+--- and sets apart.
 function metrics.of_validation(batch, suffix)
   local out, all = {}, metrics.of_batch(batch)
   out["val/reward_score" .. suffix] = all["reward/overall"]
   for name, v in pairs(all) do
     local part = name:match "^reward/([^/]+)$"
-    if part and part ~= "overall" and part ~= "failed" then out["val/" .. part .. "_reward" .. suffix] = v end
+    if part and part ~= "overall" and part ~= "failed" then
+      out["val/" .. part .. "_reward" .. suffix] = v
+    end
     local length = name:match "^response_length/(.+)$"
     if length then out["val_response_length/" .. length .. suffix] = v end
   end

@@ -1,6 +1,7 @@
 --- What a training run needs, opened from its config: policy, data, rewards, engine, optimizer, run folder.
 local rl = require "rllava.ffi"
 local data = require "rllava.data"
+local guide = require "rllava.guide"
 local policy = require "rllava.policy"
 local C = rl.C
 
@@ -60,13 +61,36 @@ end
 
 local function rollout(self, cfg)
   local r = cfg.rollout
-  return require("rllava.rollout").new(self.policy, { n = r.n, at_once = r.at_once,
-    skip_special = cfg.reward_options.skip_special_tokens, max_prompt = cfg.data.max_prompt_length,
-    max_new = math.max(r.max_new_tokens, r.val.max_new_tokens or 0), dtype = dtype(cfg) })
+  local max_new = math.max(r.max_new_tokens, r.val.max_new_tokens or 0)
+  local hints = cfg.loss.prefix_strategy == "random" or cfg.loss.prefix_strategy == "hint"
+  return require("rllava.rollout").new(self.policy, { n = hints and 1 or r.n, at_once = r.at_once,
+    skip_special = cfg.reward_options.skip_special_tokens, dtype = dtype(cfg), max_new = max_new,
+    max_prompt = cfg.data.max_prompt_length + (hints and max_new or 0) })
 end
 
 -- What a run can give an algorithm that asks for it.
-local given = { "greedy", "logp", "ref_logp", "value" }
+local given = { "greedy", "logp", "named", "prefix", "ref_logp", "score", "teacher", "value" }
+
+--- Refuses keys that this algorithm would not heed, or that it needs and that are not set.
+local function check_needs(asked, algorithm, cfg)
+  if guide.asked(cfg.loss) ~= (asked.prefix or false) then
+    rl.raise(asked.prefix and "algorithm %s: expected loss.prefix_strategy or loss.unify_strategy, "
+      .. "which bring demonstrations into groups, found none" or "algorithm %s: expected one that "
+      .. "knows copied tokens (luffy, srft, uft, hpt, chord), where loss.prefix_strategy or "
+      .. "loss.unify_strategy bring demonstrations into groups", algorithm.name)
+  end
+  if (cfg.teacher ~= nil) ~= (asked.teacher or false) then
+    rl.raise("teacher: expected %s", asked.teacher and "a model for the algorithm "
+      .. algorithm.name or "an algorithm that learns from one (distill), got " .. algorithm.name)
+  end
+  if cfg.loss.ref_update ~= "none" and not asked.ref_logp then
+    rl.raise("loss.ref_update: expected a reference (loss.use_kl_loss, loss.use_kl_in_reward)")
+  end
+  if cfg.loss.part_weights and not asked.named then
+    rl.raise("loss.part_weights: expected an algorithm that asks for named parts (gdpo), got %s",
+      algorithm.name)
+  end
+end
 
 --- What the algorithm and the config ask of the run: { ref_logp, value, greedy = true }.
 local function needs(algorithm, cfg)
@@ -80,7 +104,19 @@ local function needs(algorithm, cfg)
     end
     asked[need] = true
   end
+  check_needs(asked, algorithm, cfg)
   return asked
+end
+
+--- A model of another name whose log-probs of these tokens mean the same.
+local function teacher(self, cfg)
+  local t = policy.load(cfg.teacher):freeze()
+  local own, other = self.policy.config.text_config, t.config.text_config
+  if own.vocab_size ~= other.vocab_size then
+    rl.raise("teacher: %s: expected the vocabulary of %s, %d tokens, found %d", cfg.teacher,
+      cfg.model, own.vocab_size, other.vocab_size)
+  end
+  return require("rllava.reference").new(t, cfg.trainer.micro_tokens, temperature(cfg), dtype(cfg))
 end
 
 local function format_prompt(cfg)
@@ -111,26 +147,42 @@ end
 
 --- ---- the whole ----
 
---- cfg -> a table with policy, algorithm, data, val_sets, val_ways, prompt_options, rollout, updater,
---- reference, critic, rewards (or nil), schedule, seed.
-function setup.open(cfg)
-  if cfg.trainer.threads then C.rl_threads(cfg.trainer.threads) end
-  local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = cfg.algorithm }
-  self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed })
-  self.prompt_options = prompt_options(self, cfg)
-  self.data = data.open(cfg.data.train, data_options(cfg))
-  self.val_sets, self.val_ways = val_sets(cfg), val_ways(cfg)
-  self.needs = needs(self.algorithm, cfg)
+--- What training has beside policy, data and samples.
+local function open_training(self, cfg)
+  self.schedule = require("rllava.schedule").of(cfg.optim)
+  self.kl_controller = require("rllava.kl").controller(cfg.loss.kl_ctrl)
   if self.needs.ref_logp then
     self.reference = require("rllava.reference").new(self.policy:clone(),
       cfg.trainer.micro_tokens, temperature(cfg), dtype(cfg))
   end
+  if self.needs.teacher then self.teacher = teacher(self, cfg) end
   if self.needs.value then
     self.critic = require("rllava.critic").new(self.policy, cfg, self.algorithm, dtype(cfg))
   end
-  self.updater, self.rollout = updater(self, cfg), rollout(self, cfg)
-  self.schedule = require("rllava.schedule").of(cfg.optim)
-  self.kl_controller = require("rllava.kl").controller(cfg.loss.kl_ctrl)
+  if cfg.loss.recall > 0 then
+    self.recall = require("rllava.recall").new(cfg.loss.recall, cfg.loss.success_reward_threshold)
+  end
+end
+
+--- cfg -> a table with cfg, seed, policy, algorithm, needs, prompt_options, and by its purpose
+---   train (or nil)   data, updater, val_sets, val_ways, rollout, rewards (or nil), schedule,
+---                    kl_controller; reference, teacher, critic, recall where they are asked for
+---   eval             val_sets, val_ways, rollout, rewards
+---   replay           data, updater
+function setup.open(cfg, purpose)
+  if cfg.trainer.threads then C.rl_threads(cfg.trainer.threads) end
+  local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = cfg.algorithm }
+  self.needs = needs(self.algorithm, cfg)
+  self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed })
+  self.prompt_options = prompt_options(self, cfg)
+  if purpose ~= "eval" then
+    self.data = data.open(cfg.data.train, data_options(cfg))
+    self.updater = updater(self, cfg)
+  end
+  if purpose == "replay" then return self end
+  self.val_sets, self.val_ways = val_sets(cfg), val_ways(cfg)
+  if purpose ~= "eval" then open_training(self, cfg) end
+  self.rollout = rollout(self, cfg)
   if cfg.reward then self.rewards = require("rllava.reward").open(cfg.reward, cfg) end
   return self
 end

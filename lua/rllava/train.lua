@@ -4,10 +4,15 @@
 ---   train.open(cfg)         the same without starting: trainer:step(n) runs one step by hand
 local rl = require "rllava.ffi"
 local C = rl.C
+local advantage = require "rllava.advantage"
 local Batch = require "rllava.batch"
 local feed = require "rllava.feed"
+local guide = require "rllava.guide"
 local metrics = require "rllava.metrics"
+local mismatch = require "rllava.mismatch"
+local progress = require "rllava.progress"
 local setup = require "rllava.setup"
+local skipped = require "rllava.skipped"
 local stopwatch = require "rllava.stopwatch"
 local validate = require "rllava.validate"
 
@@ -29,7 +34,7 @@ end
 --- One step -> its metrics, its batch.
 function Trainer:step(step)
   self.clock:start()
-  local batch, found = self:enough(), {}              -- groups of n responses, scored
+  local batch, found = self:enough(step), {}          -- groups of n responses, scored
   self:advantages(batch)                              -- [tokens]
   self.clock:lap "adv"
   if self.critic then
@@ -40,17 +45,18 @@ function Trainer:step(step)
     self:update(batch, step, found)                   -- logp, loss, backward, AdamW
     self.clock:lap "update_actor"
   end
+  if self.reference then self.reference:follow(self.policy, step, self.cfg.loss) end
   for name, value in pairs(metrics.of_batch(batch, self.clock)) do found[name] = value end
   self.step_done = step
   return found, batch
 end
 
---- Samples and scores until enough groups are there.  loss.online_filtering asks for groups whose mean of
---- filter_key lies strictly between filter_low and filter_high.  arXiv:2503.14476, section 3.2
-function Trainer:enough()
+--- Samples and scores until enough groups are there.  loss.online_filtering asks for groups whose
+--- mean of filter_key lies strictly between filter_low and filter_high.  arXiv:2503.14476, section 3.2
+function Trainer:enough(step)
   local want, cfg, groups = self.cfg.data.prompts_per_step, self.cfg.loss, {}
   for round = 1, math.huge do
-    local batch = self:sample(want)
+    local batch = self:sample(want, step)
     self.clock:lap "gen"
     self:score(batch)
     self.clock:lap "reward"
@@ -60,8 +66,8 @@ function Trainer:enough()
     end
     if #groups == want then break end
     if cfg.filter_rounds > 0 and round >= cfg.filter_rounds then
-      rl.raise("loss.online_filtering: expected %d groups with %s between %g and %g in %d rounds, got %d", want,
-        cfg.filter_key, cfg.filter_low, cfg.filter_high, round, #groups)
+      rl.raise("loss.online_filtering: expected %d groups with %s between %g and %g in %d rounds, "
+        .. "got %d", want, cfg.filter_key, cfg.filter_low, cfg.filter_high, round, #groups)
     end
   end
   local batch = Batch.new(groups)
@@ -69,29 +75,45 @@ function Trainer:enough()
   return batch
 end
 
---- Sampling: n responses to each of the next count prompts.  Rewards are handed out as responses come, so
---- they are computed beside generation.
-function Trainer:sample(count)
+--- Asks for the responses of group i of count -> of[request]: whose they are, where they go, how
+--- they are completed.
+function Trainer:ask(g, i, count, step, of)
+  local function submit(prompt, how, joined, to)
+    of[self.rollout:submit(prompt, how)] = { g = g, to = to or g.responses, joined = joined }
+  end
+  g.responses = {}
+  guide.ask(self, g, i, count, step, submit)
+  if self.needs.greedy then
+    local how = self:how(g)
+    how.n, how.temperature, g.greedy = 1, 0, {}
+    submit(g.prompt, how, nil, g.greedy)
+  end
+end
+
+--- Sampling: n responses to each of the next count prompts.  Rewards are handed out as responses
+--- come, so they are computed beside generation.
+function Trainer:sample(count, step)
   if self.algorithm.supervised then return Batch.new(self.feed:demonstrations(count)) end
   local groups, of = self.feed:groups(count), {}
-  for _, g in ipairs(groups) do of[self.rollout:submit(g.prompt, self:how(g))] = { g = g, to = "responses" } end
-  if self.needs.greedy then
-    for _, g in ipairs(groups) do
-      local how = self:how(g)
-      how.n, how.temperature = 1, 0
-      of[self.rollout:submit(g.prompt, how)] = { g = g, to = "greedy" }
-    end
+  for i, g in ipairs(groups) do self:ask(g, i, count, step or 1, of) end
+  self.rollout:drain(function(r)
+    local asked = of[r.request]
+    if asked.joined then asked.joined(r) end
+    table.insert(asked.to, r)
+    self:hand_out(r, asked.g.row)
+  end)
+  for _, g in ipairs(groups) do
+    table.sort(g.responses, function(a, b) return a.sample < b.sample end)
   end
-  local done = self.rollout:drain(function(r) self:hand_out(r, of[r.request].g.row) end)
-  for number, asked in pairs(of) do asked.g[asked.to] = done[number] end
   return Batch.new(groups)
 end
 
 --- How a group's responses are drawn: keyed by the run's seed and the prompt's number.
 function Trainer:how(group)
   local r = self.cfg.rollout
-  return { n = r.n, temperature = r.temperature, top_p = r.top_p, top_k = r.top_k, min_p = r.min_p,
-    max_new = r.max_new_tokens, stop = r.stop, seed = self.seed, stream = group.number }
+  return { n = r.n, temperature = r.temperature, top_p = r.top_p, top_k = r.top_k,
+    min_p = r.min_p, max_new = r.max_new_tokens, stop = r.stop, seed = self.seed,
+    stream = group.number }
 end
 
 --- Gives a response to the rewards' workers.
@@ -109,6 +131,14 @@ function Trainer:score(batch)
   if self.algorithm.supervised then return end
   self:collect(batch)
   local cfg = self.cfg.loss
+  if cfg.unify_strategy == "switch" then
+    batch.switched = guide.switch(self, batch) / #batch.groups
+    self:collect(batch)
+  end
+  if self.recall then
+    batch.recalled = self.recall:into(batch.groups)
+    batch:score()
+  end
   if cfg.overlong_buffer > 0 then
     batch:punish_length(self.cfg.rollout.max_new_tokens, cfg.overlong_buffer, cfg.overlong_factor)
   end
@@ -121,19 +151,38 @@ function Trainer:collect(batch)
   batch:score(self.cfg.reward_options.on_error)
 end
 
---- Advantages by the algorithm [tokens], after the KL penalty where it is part of the reward.
-function Trainer:advantages(batch)
-  if self.algorithm.supervised then return end
-  if self.reference then
-    self.reference:logp(batch.groups, "ref_logp")
-    self.clock:lap "ref"
+--- Old log-probs by the trainer where they are asked for; the sampler's stay as rollout_logp.
+function Trainer:old_logp(batch)
+  local cfg = self.cfg.loss
+  if self.needs.prefix then guide.complete(self, batch) end
+  if cfg.recompute_old_logp or cfg.rollout_is ~= "none" or cfg.tis_imp_ratio_cap > 0 then
+    batch:assign("rollout_logp", batch:lists "old_logp")
+    batch:assign("old_logp", self.updater:values(batch.groups, "logp"))
+    self.clock:lap "old_log_prob"
   end
-  if self.cfg.loss.use_kl_in_reward then batch:penalise_kl(self.cfg.loss.kl_penalty, self.kl_controller) end
+end
+
+--- What the algorithm asks for beside log-probs and rewards.
+function Trainer:inform(batch)
+  if self.reference then self.reference:logp(batch.groups, "ref_logp") end
+  if self.teacher then self.teacher:logp(batch.groups, "teacher_logp") end
+  if self.reference or self.teacher then self.clock:lap "ref" end
+  if self.needs.score then batch:assign("score", advantage.spread(batch, batch.scores)) end
+  if self.needs.named then batch:name_parts(self.cfg.loss.part_weights) end
   if self.critic then
     self.critic:value(batch)
     self.clock:lap "values"
   end
-  batch.advantage, batch.returns = self.algorithm.advantage(batch, self.cfg.loss)
+end
+
+--- Advantages by the algorithm [tokens], after the KL penalty where it is part of the reward.
+function Trainer:advantages(batch)
+  if self.algorithm.supervised then return end
+  self:old_logp(batch)
+  self:inform(batch)
+  local cfg = self.cfg.loss
+  if cfg.use_kl_in_reward then batch:penalise_kl(cfg.kl_penalty, self.kl_controller) end
+  batch.advantage, batch.returns = self.algorithm.advantage(batch, cfg)
   batch:assign("advantage", batch.advantage)
   if batch.returns then batch:assign("returns", batch.returns) end
 end
@@ -141,11 +190,13 @@ end
 --- Optimizer steps on the batch's groups, in order; the engine waits meanwhile.  Adds to found.
 function Trainer:update(batch, step, found)
   local cfg, lr = self.cfg.trainer, self.schedule(step, self.last)
-  local parts = batch:parts(cfg.updates_per_step)
+  local parts, updater, gap = batch:parts(cfg.updates_per_step), self.updater, mismatch.new()
   self.rollout:update(function()
+    updater.gap = gap                                 -- before the weights move
     for _ = 1, cfg.ppo_epochs do
       for _, part in ipairs(parts) do
-        local m = self.updater:step(part, self.algorithm, self.cfg.loss, lr)
+        local m = updater:step(part, self.algorithm, self.cfg.loss, lr)
+        updater.gap = nil
         for name, value in pairs(m) do
           local key = "actor/" .. name
           found[key] = (found[key] or 0) + value / (#parts * cfg.ppo_epochs)
@@ -153,38 +204,11 @@ function Trainer:update(batch, step, found)
       end
     end
   end)
-  found["actor/skipped"] = self.updater.skipped
+  gap:into(found)
+  found["actor/skipped"] = updater.skipped
 end
 
 --- ---- a whole run ----
-
---- What a checkpoint holds beside weights and moments.
-function Trainer:state()
-  return { step = self.step_done, consumed = self.feed.consumed, updater = self.updater:state(),
-    critic = self.critic and self.critic.updater:state(), kl_coef = self.kl_controller.value,
-    data_hash = self.data.hash }
-end
-
---- The models that a checkpoint holds beside the policy: list of { name, policy, optimizer (or nil) }.
-function Trainer:beside()
-  local list = {}
-  if self.critic then
-    list[1] = { name = "critic", policy = self.critic.policy, optimizer = self.critic.updater }
-  end
-  return list
-end
-
---- Goes on from a state: the data must be those of the checkpoint.
-function Trainer:take_up(state)
-  if state.data_hash and self.data.hash and state.data_hash ~= self.data.hash then
-    rl.raise("resume: data.train: expected the rows of the checkpoint (hash %s), found others (%s)",
-      state.data_hash, self.data.hash)
-  end
-  self.step_done, self.feed.consumed = state.step, state.consumed
-  self.updater:take_up(state.updater)
-  if self.critic then self.critic.updater:take_up(state.critic) end
-  self.kl_controller.value = state.kl_coef
-end
 
 --- Validates, logs -> does training go on?
 function Trainer:validate(step)
@@ -203,17 +227,29 @@ function Trainer:after(step, found, batch)
   self.run:trained(step, found, batch)
   if due(cfg.val_freq) then go_on = self:validate(step) end
   if due(cfg.save_freq) or not go_on then
-    self.run:save(step, self.policy, self.updater, self:state(), self:beside())
+    self.run:save(step, self.policy, self.updater, progress.state(self), progress.beside(self))
   end
   return go_on
+end
+
+--- Writes down an update that was left out, but for those beyond trainer.keep_skipped.
+function Trainer:on_skip(groups, norm)
+  local updater = self.updater
+  local count = updater.skipped
+  if count > self.cfg.trainer.keep_skipped then return end
+  local path = skipped.save(self.run.folder, self.policy, groups, { step = self.step_done + 1,
+    update = count, updates = updater.updates - 1, norm = norm })
+  self.run.log:warn(("an update was left out: its gradient has the norm %g; rllava replay %s"):format(
+    norm, path))
 end
 
 --- All steps up to the last.
 function Trainer:train()
   local cfg = self.cfg.trainer
   self.run = require("rllava.run").open(self.cfg, self)
-  local state = self.run:resume(self.policy, self.updater, self:beside())
-  if state then self:take_up(state) end
+  self.updater.on_skip = function(groups, norm) self:on_skip(groups, norm) end
+  local state = self.run:resume(self.policy, self.updater, progress.beside(self))
+  if state then progress.take_up(self, state) end
   if cfg.val_before_train and self.step_done == 0 then self:validate(0) end
   if cfg.val_only then return self.run:close() end
   for step = self.step_done + 1, self.last do

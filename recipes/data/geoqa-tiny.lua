@@ -1,6 +1,6 @@
 --- geoqa-tiny: the drawn geometry problems as a data set.  @train; @test: new pictures; @test_numbers:
 --- combinations of numbers that training never sees; @demonstrations: problems with an annotator's
---- response, the last 32 x 650 of them of mixed quality.
+--- response, the last 32 x 650 of them of mixed quality.  target: the right response, but for these.
 local recipe_file = require "rllava.recipe_file"
 local geoqa = recipe_file "data/geoqa.lua"
 local random = recipe_file "data/random.lua"
@@ -20,7 +20,8 @@ local function rows(split)
     local problem, response
     if split == "demonstrations" then problem, response = demonstration(i)
     else problem = geoqa.problem(0, i, { split = split }) end
-    return { prompt = problem.question, answer = problem.answer, type = problem.type, response = response,
+    return { prompt = problem.question, answer = problem.answer, type = problem.type,
+      response = response, target = not response and geoqa.demonstration(problem) or nil,
       images = { { rgb = problem.rgb, width = geoqa.size, height = geoqa.size } } }
   end
 end

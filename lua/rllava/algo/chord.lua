@@ -23,7 +23,8 @@ end
 
 return {
   defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean", norm_by_std = true,
-                mu_warmup = 200, mu_decay = 400, mu_peak = 0.5, mu_valley = 0.02, chord_phi = false },
+                mu_warmup = 200, mu_decay = 400, mu_peak = 0.5, mu_valley = 0.02, chord_phi = false,
+                prefix_strategy = "beside", expert_share = 0.2 },
   needs     = { "prefix" },
   advantage = advantage.group_norm,
   prepare   = demonstration.prepare,

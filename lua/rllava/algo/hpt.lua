@@ -14,7 +14,7 @@ end
 
 return {
   defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "seq-mean-token-sum-norm", norm_by_std = false,
-                sft_loss_coef = 0.05 },
+                sft_loss_coef = 0.05, unify_strategy = "switch" },
   needs     = { "prefix" },
   advantage = advantage.group_norm,
   prepare   = demonstration.prepare,

@@ -15,7 +15,7 @@ end
 
 return {
   defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean", norm_by_std = true,
-                sft_loss_coef = 1 },
+                sft_loss_coef = 1, prefix_strategy = "hint" },
   needs     = { "prefix" },
   advantage = advantage.group_norm,
   prepare   = demonstration.prepare,

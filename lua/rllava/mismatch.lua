@@ -1,0 +1,43 @@
+--- How far the sampler's log-probs are from the trainer's, on the tokens that the policy sampled and
+--- before its weights have moved.  x = log p(trainer) - log p(sampler):
+---   kl = mean(-x), k3 = mean(e^x - x - 1), max_abs = max |x|, ess = mean(e^x)^2 / mean(e^2x)
+local forest = require "rllava.forest"
+
+local mismatch = {}
+local Gap = {}
+Gap.__index = Gap
+
+function mismatch.new()
+  return setmetatable({ n = 0, kl = 0, k3 = 0, max = 0, w = 0, squares = 0 }, Gap)
+end
+
+--- Takes the responses of groups; logp: the trainer's, of all their tokens end to end (C array).
+function Gap:add(groups, logp)
+  local at = 0
+  for _, g in ipairs(groups) do
+    for _, r in ipairs(g.responses) do
+      local n = forest.count(r)
+      local sampled = r.tokens.rollout_logp or r.tokens.old_logp
+      for t = 1, sampled and not r.recalled and n or 0 do
+        if t > (r.copied or 0) then
+          local x = logp[at + t - 1] - sampled[t]
+          local w = math.exp(x)
+          self.n, self.kl, self.k3 = self.n + 1, self.kl - x, self.k3 + w - x - 1
+          self.max = math.max(self.max, math.abs(x))
+          self.w, self.squares = self.w + w, self.squares + w * w
+        end
+      end
+      at = at + n
+    end
+  end
+end
+
+--- Adds mismatch/... to found; nothing where no token was sampled.
+function Gap:into(found)
+  local n = self.n
+  if n == 0 then return end
+  found["mismatch/kl"], found["mismatch/k3"] = self.kl / n, self.k3 / n
+  found["mismatch/max_abs"], found["mismatch/ess"] = self.max, self.w ^ 2 / (n * self.squares)
+end
+
+return mismatch
