@@ -151,7 +151,11 @@ local function finish_loose(cfg, set, settings, extra, place_of)
   for _, path in ipairs(key_value.sorted_keys(settings)) do
     local s, own = settings[path], extra[path:match "^loss%.(.*)" or ""]
     if not by_path[path] then
-      if own == nil then unknown(path, s.from, place_of, loss_names(extra)) end
+      if own == nil and s.said ~= path then
+        complain(s.from, place_of, "%s: not a key here: this algorithm has no %s", s.said, path)
+      elseif own == nil then
+        unknown(path, s.from, place_of, loss_names(extra))
+      end
       local kind = ({ string = "text", boolean = "bool" })[type(own)] or type(own)
       local value = checked(s, kind, place_of)
       if value ~= nil then place(cfg, path, value) set[path] = s.from end
