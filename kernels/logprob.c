@@ -21,8 +21,8 @@ void CPU(logprob)(rl_part p, float *logp, float *entropy, float *lse, const floa
 }
 
 void CPU(logprob_grad)(rl_part p, float *logits, const float *dlogp, const float *dentropy, const float *lse,
-                       const float *entropy, const int32_t *start, const int32_t *label, int64_t rows, int64_t vocab,
-                       float inv_temperature) {
+                       const float *entropy, const int32_t *start, const int32_t *label, int64_t rows, int64_t from,
+                       int64_t vocab, float inv_temperature) {
     const float it = inv_temperature;
     for (int64_t r = first(p, rows); r < last(p, rows); r++) {
         float *z = logits + r * vocab, dl = 0, de = 0;
@@ -33,6 +33,7 @@ void CPU(logprob_grad)(rl_part p, float *logits, const float *dlogp, const float
             const float lp = z[v] * it - l, q = exp_(lp);
             z[v] = it * (-dl * q - de * q * (lp + h));
         }
-        for (int32_t i = start[r]; i < start[r + 1]; i++) z[label[i]] += it * dlogp[i];
+        for (int32_t i = start[r]; i < start[r + 1]; i++)
+            if (label[i] >= from && label[i] < from + vocab) z[label[i] - from] += it * dlogp[i];
     }
 }
