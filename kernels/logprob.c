@@ -6,9 +6,7 @@ void CPU(logprob)(rl_part p, float *logp, float *entropy, float *lse, const floa
     const float it = inv_temperature;
     for (int64_t r = first(p, rows); r < last(p, rows); r++) {
         const float *z = logits + r * vocab;
-        float top = -INFINITY;
-        for (int64_t v = 0; v < vocab; v++) top = z[v] > top ? z[v] : top;
-        const float max = top * it;
+        const float max = MAX(v, vocab, z[v]) * it;
         const float sum = SUM(v, vocab, exp_(z[v] * it - max));
         const float mean = SUM(v, vocab, exp_(z[v] * it - max) * (z[v] * it - max)) / sum;
         const float log_sum = log_(sum);

@@ -10,14 +10,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 256, SPINS = 4000 };
+enum { MAX_THREADS = 256, LEAST_SPINS = 32, MOST_SPINS = 2048 };
 
 static struct {
     pthread_mutex_t turn;               /* one caller at a time */
     int size;                           /* 0: not started */
     pthread_t thread[MAX_THREADS];
     _Atomic int arrived, round;         /* the barrier */
-    _Atomic int job, ended;
+    _Atomic int job, sleepers;
     rl_task *task;
     void *arg;
     bool stop;
@@ -29,19 +29,26 @@ static void relax(void) {
 #endif
 }
 
-/* Returns once *word is no longer old. */
+/* Returns once *word is no longer old.  A thread that spun in vain, since the one it waits for had no core, spins
+ * half as long the next time; one that did not, a little longer. */
 static void wait_change(_Atomic int *word, int old) {
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(word, memory_order_acquire) != old) return;
+    static _Thread_local int patience = MOST_SPINS;
+    for (int i = 0; i < patience; i++) {
+        if (atomic_load_explicit(word, memory_order_acquire) != old) {
+            if (patience < MOST_SPINS) patience += patience / 8;
+            return;
+        }
         relax();
     }
-    while (atomic_load_explicit(word, memory_order_acquire) == old)
-        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+    if (patience > LEAST_SPINS) patience /= 2;
+    atomic_fetch_add(&pool.sleepers, 1);
+    while (atomic_load(word) == old) syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+    atomic_fetch_sub(&pool.sleepers, 1);
 }
 
 static void change(_Atomic int *word) {
-    atomic_fetch_add_explicit(word, 1, memory_order_acq_rel);
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, MAX_THREADS, NULL, NULL, 0);
+    atomic_fetch_add(word, 1);
+    if (atomic_load(&pool.sleepers)) syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, MAX_THREADS, NULL, NULL, 0);
 }
 
 void rl_pool_meet(rl_part p) {
