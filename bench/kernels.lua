@@ -52,7 +52,8 @@ end
 
 local function table_of(path, name, dtype, bytes)
   local peak = C.rl_peak_flops(dtype)
-  print(("\n%s, %s, %d threads: peak %.0f GFLOP/s, memory %.1f GB/s"):format(path, name, C.rl_threads(0), peak / 1e9, bytes / 1e9))
+  print(("\n%s, %s, %d threads: peak %.0f GFLOP/s, memory %.1f GB/s"):format(path, name, C.rl_threads(0), peak / 1e9,
+    bytes / 1e9))
   print "rows     k ->     n    GFLOP/s   share of limit     dx and dw   share of peak"
   for _, s in ipairs(shapes) do
     local rows, k, n = unpack(s)
@@ -71,5 +72,7 @@ local asked = { ... }
 if #asked == 0 then asked = { ffi.string(C.rl_cpu(nil)) } end
 for _, path in ipairs(asked) do
   check(C.rl_cpu(path))
-  table_of(path, "f32", C.RL_FLOAT, C.rl_peak_bytes())
+  local bytes = C.rl_peak_bytes()
+  table_of(path, "f32", C.RL_FLOAT, bytes)
+  table_of(path, "bf16", C.RL_HALF, bytes)
 end

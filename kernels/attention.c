@@ -9,7 +9,8 @@ void CPU(cache_rows)(rl_part p, rl_dtype kv, void *keys, void *values, const flo
         const int64_t page = slots[r] / RL_PANEL, lane = slots[r] % RL_PANEL;
         const float *kr = k + r * width, *vr = v + r * width;
         if (kv == RL_BF16) {
-            uint16_t *to = (uint16_t *)keys + page * width * RL_PANEL + 2 * lane, *down = (uint16_t *)values + slots[r] * width;
+            uint16_t *to = (uint16_t *)keys + page * width * RL_PANEL + 2 * lane;
+            uint16_t *down = (uint16_t *)values + slots[r] * width;
             for (int64_t i = 0; i < width; i++)
                 to[i / 2 * 2 * RL_PANEL + i % 2] = (uint16_t)(to_bits(as_bf16(kr[i])) >> 16);
 #pragma omp simd
@@ -78,7 +79,8 @@ static void some_queries(const pass *a, const rl_run *u, const rl_span *spans, i
 }
 
 /* A run's queries for one kv head, as far as they are this part's: those whose count of scores so far is mine. */
-static int64_t one_run(const pass *a, rl_part p, const rl_run *u, const rl_span *spans, int64_t head, int64_t before, int64_t all) {
+static int64_t one_run(const pass *a, rl_part p, const rl_run *u, const rl_span *spans, int64_t head,
+                       int64_t before, int64_t all) {
     const int64_t block = queries_of(u, a->group);
     const rl_dtype stored = a->cached ? a->t : RL_F32;
     float *k = NULL, *v = NULL;
@@ -88,7 +90,8 @@ static int64_t one_run(const pass *a, rl_part p, const rl_run *u, const rl_span 
         if (mine != p.i) continue;
         if (!v) {
             const int32_t *row = rows_of(u, spans);
-            const source ks = { stored, a->k, a->kv_stride, head, a->dim }, vs = { stored, a->v, a->kv_stride, head, a->dim };
+            const source ks = { stored, a->k, a->kv_stride, head, a->dim };
+            const source vs = { stored, a->v, a->kv_stride, head, a->dim };
             if (!a->cached) keys_across(a->t, k = room(0, up16(u->keys) * up2(a->dim)), &ks, row, u->keys);
             keys_down(a->t, v = room(1, up2(u->keys) * up16(a->dim)), &vs, row, u->keys);
         }

@@ -6,6 +6,8 @@
 
 static inline float *room(int which, int64_t floats) { return CPU(scratch)(4 + which, floats); }
 
+enum { AHEAD = 16 };                            /* rows that are asked for before they are read */
+
 static inline int64_t up16(int64_t n) { return (n + 15) / 16 * 16; }
 static inline int64_t up2(int64_t n) { return (n + 1) / 2 * 2; }
 
@@ -66,9 +68,11 @@ static inline void keys_down(rl_dtype t, float *out, const source *s, const int3
     uint16_t *buffer = (uint16_t *)room(11, wide);
     for (int64_t c = 0; s->dim % 16 && c < steps; c++) memset(out + ((s->dim / 16) * steps + c) * 16, 0, 64);
     for (int64_t j = 0; t != RL_BF16 && j < keys; j++) {
-        const float *x = floats_of(s, row[j]);
-        for (int64_t d = 0; d < s->dim; d += 16)
-            memcpy(out + (d / 16 * keys + j) * 16, x + d, 4 * (size_t)least(16, s->dim - d));
+        const float *x = floats_of(s, row[j]), *soon = floats_of(s, row[least(j + AHEAD, keys - 1)]);
+        for (int64_t d = 0; d < s->dim; d += 16) __builtin_prefetch(soon + d);
+        int64_t d = 0;
+        for (; d + 16 <= s->dim; d += 16) memcpy(out + (d / 16 * keys + j) * 16, x + d, 64);
+        if (d < s->dim) memcpy(out + (d / 16 * keys + j) * 16, x + d, 4 * (size_t)(s->dim - d));
     }
     for (int64_t j = 0; t == RL_BF16 && j < keys; j += 2) {
         const uint16_t *even = halves_of(s, row[j], buffer), *odd = buffer + wide;
@@ -76,9 +80,10 @@ static inline void keys_down(rl_dtype t, float *out, const source *s, const int3
         else memset(buffer + wide, 0, 2 * (size_t)wide);
         for (int64_t d = 0; d < s->dim; d += 16) {
             uint32_t *to = (uint32_t *)out + (d / 16 * steps + j / 2) * 16;
-            const int64_t here = least(16, s->dim - d);
+            if (s->dim - d >= 16) {
 #pragma omp simd
-            for (int64_t l = 0; l < here; l++) to[l] = even[d + l] | (uint32_t)odd[d + l] << 16;
+                for (int l = 0; l < 16; l++) to[l] = even[d + l] | (uint32_t)odd[d + l] << 16;
+            } else for (int64_t l = 0; d + l < s->dim; l++) to[l] = even[d + l] | (uint32_t)odd[d + l] << 16;
         }
     }
 }

@@ -36,7 +36,8 @@ static void add_to_keys(const pass *a, float *grad, const rl_run *u, const rl_sp
     const form f = form_of(a->t);
     for (int64_t i = u->span0, j = 0; j < keys; j += spans[i++].n) {
         const matrix to = { grad + spans[i].row * a->kv_stride + head * a->dim, a->kv_stride, RL_PANEL, a->dim };
-        CPU(multiply)(f, true, to, least(keys - j, spans[i].n), w + j, stride, x, steps_of(f, rows) * RL_PANEL, rows, false, NULL);
+        const int64_t n = least(keys - j, spans[i].n), step = steps_of(f, rows) * RL_PANEL;
+        CPU(multiply)(f, true, to, n, w + j, stride, x, step, rows, false, NULL);
     }
 }
 
@@ -84,7 +85,8 @@ void CPU(attention_grad)(rl_part p, rl_dtype t, float *dq, float *dk, float *dv,
                          const float *max, const float *sum, const float *q, const float *k, const float *v,
                          const rl_run *runs, const int32_t *trees, int64_t ntrees, const rl_span *spans, int64_t heads,
                          int64_t kv_heads, int64_t head_dim, int64_t q_stride, int64_t kv_stride, float scale) {
-    const pass a = { t, dq, dk, dv, scale, dout, out, max, sum, q, k, v, heads, heads / kv_heads, head_dim, q_stride, kv_stride };
+    const pass a = { t, dq, dk, dv, scale, dout, out, max, sum, q, k, v, heads, heads / kv_heads, head_dim,
+                     q_stride, kv_stride };
     int64_t all = 0, before = 0;
     for (int64_t r = 0; r < trees[ntrees]; r++) all += (int64_t)(runs[r].qn + 4) * runs[r].keys * kv_heads;
     for (int64_t tree = 0; tree < ntrees; tree++)

@@ -34,7 +34,8 @@ void CPU(take_columns)(rl_part p, float *y, const float *x, int64_t rows, int64_
     for (int64_t r = first(p, rows); r < last(p, rows); r++) memcpy(y + r * d, x + r * x_stride + from, 4 * (size_t)d);
 }
 
-void CPU(take_columns_grad)(rl_part p, float *dx, const float *dy, int64_t rows, int64_t d, int64_t from, int64_t x_stride) {
+void CPU(take_columns_grad)(rl_part p, float *dx, const float *dy, int64_t rows, int64_t d, int64_t from,
+                            int64_t x_stride) {
     for (int64_t r = first(p, rows); r < last(p, rows); r++)
 #pragma omp simd
         for (int64_t i = 0; i < d; i++) dx[r * x_stride + from + i] += dy[r * d + i];

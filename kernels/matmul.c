@@ -3,7 +3,7 @@
 #include "panel.h"
 #include "product.h"
 
-enum { ROWS = 480 /* of a packed at once */, GROUP = 4 /* panels of b that are made for one product */ };
+enum { ROWS = 480 /* of a packed at once */, GROUP = 8 /* panels of b that are made for one product */ };
 
 typedef struct { int64_t row0, rows, panel0, panels; } share;
 
@@ -18,7 +18,8 @@ static share split(rl_part p, int64_t rows, int64_t panels) {
         if (cost < best) best = cost, by_rows = r;
     }
     const rl_part pr = { p.i % by_rows, by_rows }, pc = { p.i / by_rows, p.n / by_rows };
-    return (share){ first(pr, rows), last(pr, rows) - first(pr, rows), first(pc, panels), last(pc, panels) - first(pc, panels) };
+    const int64_t row0 = first(pr, rows), panel0 = first(pc, panels);
+    return (share){ row0, last(pr, rows) - row0, panel0, last(pc, panels) - panel0 };
 }
 
 /* Columns of panels [from, from + panels) where columns are in all. */

@@ -108,19 +108,22 @@ void CPU(transpose_panels)(rl_dtype t, float *out, const void *w, int64_t n, int
 
 /* ---- rows ---- */
 
-void CPU(panels_of_rows)(rl_dtype t, float *out, const float *x, int64_t stride, int64_t depth, int64_t columns) {
-    for (int64_t c = 0; c < columns; c += RL_PANEL) {
-        const int64_t here = columns - c < RL_PANEL ? columns - c : RL_PANEL;
-        for (int64_t r = 0; r < depth; r += t == RL_BF16 ? 2 : 1, out += RL_PANEL) {
-            const float *from = x + r * stride + c;
-            if (here < RL_PANEL) memset(out, 0, 4 * RL_PANEL);
-            if (t != RL_BF16) {
-                memcpy(out, from, 4 * (size_t)here);
-                continue;
-            }
-            uint32_t *to = (uint32_t *)out;
-#pragma omp simd
-            for (int64_t l = 0; l < here; l++) to[l] = pair(from[l], r + 1 < depth ? from[stride + l] : 0);
-        }
+static inline void row_of_panel(rl_dtype t, float *out, const float *even, const float *odd, const int columns) {
+    if (t != RL_BF16) {
+        memcpy(out, even, 4 * (size_t)columns);
+        return;
     }
+    uint32_t *to = (uint32_t *)out;
+#pragma omp simd
+    for (int l = 0; l < columns; l++) to[l] = pair(even[l], odd[l]);
+}
+
+void CPU(panels_of_rows)(rl_dtype t, float *out, const float *x, int64_t stride, int64_t depth, int64_t columns) {
+    static const float zeros[RL_PANEL];
+    for (int64_t c = 0; c < columns; c += RL_PANEL)
+        for (int64_t r = 0; r < depth; r += t == RL_BF16 ? 2 : 1, out += RL_PANEL) {
+            const float *even = x + r * stride + c, *odd = r + 1 < depth ? even + stride : zeros;
+            if (columns - c >= RL_PANEL) row_of_panel(t, out, even, odd, RL_PANEL);
+            else memset(out, 0, 4 * RL_PANEL), row_of_panel(t, out, even, odd, (int)(columns - c));
+        }
 }

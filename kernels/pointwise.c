@@ -126,7 +126,8 @@ static inline float slope(int op, int which, float u, float v) {
 void CPU(binary_grad)(rl_part p, int op, int which, float *dx, const float *dy, const float *a, const float *b,
                       const int64_t *dim, const int64_t *as, const int64_t *bs) {
     const int64_t *own = which ? bs : as, rows = rows_of(dim);
-    const int by_rows = own[0] + own[1] + own[2] > 0 && (dim[0] == 1 || own[0]) && (dim[1] == 1 || own[1]) && (dim[2] == 1 || own[2]);
+    int by_rows = own[0] + own[1] + own[2] > 0;
+    for (int i = 0; i < 3; i++) by_rows = by_rows && (dim[i] == 1 || own[i]);
     const int by_columns = !by_rows && own[3];
     if (!by_rows && !by_columns && p.i > 0) return;
     const rl_part all = { 0, 1 }, rp = by_rows ? p : all, cp = by_columns ? p : all;

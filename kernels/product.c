@@ -61,16 +61,18 @@ void CPU(pack_columns)(form f, float *out, const float *x, int64_t stride, int64
 
 #define CASE(m, n) case (m) * 16 + (n): tile_run(f, columns, m, n, a, b, step, depth, o); break;
 #if defined(__AVX512F__)
-#define CASES CASE(1, 1) CASE(1, 2) CASE(1, 4) CASE(1, 8) CASE(2, 1) CASE(2, 2) CASE(2, 4) CASE(3, 1) CASE(3, 2) CASE(3, 4) \
-    CASE(4, 1) CASE(4, 2) CASE(5, 1) CASE(5, 2) CASE(6, 1) CASE(6, 2) CASE(7, 1) CASE(7, 2) CASE(8, 1) CASE(8, 2) \
-    CASE(9, 1) CASE(9, 2) CASE(10, 1) CASE(10, 2) CASE(11, 1) CASE(11, 2) CASE(12, 1) CASE(12, 2)
+#define CASES CASE(1, 1) CASE(1, 2) CASE(1, 4) CASE(1, 8) CASE(2, 1) CASE(2, 2) CASE(2, 4) \
+    CASE(3, 1) CASE(3, 2) CASE(3, 4) CASE(4, 1) CASE(4, 2) CASE(5, 1) CASE(5, 2) CASE(6, 1) CASE(6, 2) \
+    CASE(7, 1) CASE(7, 2) CASE(8, 1) CASE(8, 2) CASE(9, 1) CASE(9, 2) CASE(10, 1) CASE(10, 2) \
+    CASE(11, 1) CASE(11, 2) CASE(12, 1) CASE(12, 2)
 #elif defined(__AVX2__)
 #define CASES CASE(1, 1) CASE(1, 2) CASE(1, 4) CASE(2, 1) CASE(2, 2) CASE(3, 1) CASE(3, 2) CASE(4, 1) CASE(5, 1) CASE(6, 1)
 #else
 #define CASES CASE(1, 1) CASE(2, 1) CASE(3, 1) CASE(4, 1)
 #endif
 #define TILES(name, form_, columns_) \
-static __attribute__((noinline)) void name(int m, int n, const float *a, const float *b, int64_t step, int64_t depth, tile_out o) { \
+static __attribute__((noinline)) void name(int m, int n, const float *a, const float *b, int64_t step, \
+                                           int64_t depth, tile_out o) { \
     const form f = form_; \
     const bool columns = columns_; \
     switch (m * 16 + n) { CASES } \
@@ -128,6 +130,12 @@ static void restore(form f, unsigned before) {
 #endif
 }
 
+/* The next tile of c into the first cache: its rows lie too far apart to be guessed. */
+static inline void ask_for(const float *at, matrix c, int64_t n) {
+    for (int i = 0; i < TILE; i++)
+        for (int64_t q = 0; q < n; q++) __builtin_prefetch(at + i * c.row + q * c.panel, 1, 3);
+}
+
 void CPU(product)(form f, bool columns, const float *a, const float *b, int64_t step, int64_t depth, matrix c,
                   int64_t rows, bool fresh, const float *bias) {
     run *tile = tile_of(f, columns);
@@ -142,6 +150,7 @@ void CPU(product)(form f, bool columns, const float *a, const float *b, int64_t 
             const float *next = b + (t > tiles - 3 ? q + n : q) * step;
             const tile_out o = { c.c + r * c.row + q * c.panel, c.row, c.panel, fresh, next };
             const float *at = columns ? a + r * DEPTH : a + r * A_ROW;
+            if (!fresh && t > 1) ask_for(o.c + m * c.row, c, n);
             if (q < whole) tile((int)m, (int)n, at, b + q * step, step, steps, o);
             else narrow(tile, (int)m, at, b + q * step, steps, o, width);
             if (bias) add_bias(o.c, c.row, (int)m, bias + q * RL_PANEL, width);

@@ -94,7 +94,8 @@ static inline void sin_cos(float x, float *sine, float *cosine) {
     const double turns = (double)x * 0.6366197723675814, n = (turns + magic) - magic;
     const double r = ((double)x - n * 1.5707963267341256) - n * 6.077100506506192e-11, q = r * r;
     const double s = r + r * q * (-1. / 6 + q * (1. / 120 + q * (-1. / 5040 + q * (1. / 362880 + q * (-1. / 39916800)))));
-    const double c = 1 + q * (-.5 + q * (1. / 24 + q * (-1. / 720 + q * (1. / 40320 + q * (-1. / 3628800 + q / 479001600)))));
+    const double c = 1 + q * (-.5 + q * (1. / 24 + q * (-1. / 720 + q * (1. / 40320 +
+                     q * (-1. / 3628800 + q / 479001600)))));
     const int64_t quarter = (int64_t)n & 3;
     *sine = (float)(quarter == 0 ? s : quarter == 1 ? c : quarter == 2 ? -s : -c);
     *cosine = (float)(quarter == 0 ? c : quarter == 1 ? -s : quarter == 2 ? -c : s);
@@ -109,16 +110,23 @@ static inline float tanh_(float x) {
     return q < 0.04f ? small : large;
 }
 
-/* erf x = 2 / sqrt(pi) e^(-x^2) sum of 2^n x^(2n+1) / (2n+1)!!, all terms positive, in double; 1 from 4 on. */
-static inline float erf_(float x) {
-    const double a = fabsf(x) > 4 ? 4 : fabs((double)x), q = 2 * a * a;
-    double term = a, sum = a;
-    for (int n = 1; n < 72; n++) term = term * q / (2 * n + 1), sum += term;
+/* erf x = 2 / sqrt(pi) e^(-x^2) sum of 2^n x^(2n+1) / (2n+1)!!, all terms positive, in double; 1 from 4 on.  Written out,
+ * since a loop or a branch inside would keep the loop around it from being taken in vectors. */
+static inline __attribute__((always_inline)) float erf_(float x) {
+    const int32_t size = (int32_t)(to_bits(x) & 0x7fffffff), over = 0x40800000 - size;
+    const double a = from_bits((uint32_t)(size + (over & over >> 31)));     /* min(|x|, 4), without a branch */
+    const double q = 2 * a * a;
+    double s = 1;
+#define TERM(n) s = 1 + q * (1. / (2 * (n) + 1)) * s;
+#define TERMS(n) TERM((n) + 7) TERM((n) + 6) TERM((n) + 5) TERM((n) + 4) TERM((n) + 3) TERM((n) + 2) TERM((n) + 1) TERM(n)
+    TERMS(65) TERMS(57) TERMS(49) TERMS(41) TERMS(33) TERMS(25) TERMS(17) TERMS(9) TERMS(1)
+#undef TERMS
+#undef TERM
     const double half = -a * a / 64;                    /* e^(-a^2) as the 64th power of e^half, |half| <= 1/4 */
     double e = 1 + half * (1 + half / 2 * (1 + half / 3 * (1 + half / 4 * (1 + half / 5 * (1 + half / 6 *
                (1 + half / 7 * (1 + half / 8 * (1 + half / 9 * (1 + half / 10)))))))));
-    for (int i = 0; i < 6; i++) e = e * e;
-    return copysignf((float)(1.1283791670955126 * e * sum), x);
+    e = e * e, e = e * e, e = e * e, e = e * e, e = e * e, e = e * e;
+    return copysignf((float)(1.1283791670955126 * e * a * s), x);
 }
 
 #endif

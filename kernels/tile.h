@@ -89,7 +89,8 @@ enum { A_ROW = DEPTH + 16 };
 typedef struct { float *c; int64_t row, panel; bool fresh; const float *next; } tile_out;
 
 /* The a of (row i, step p); of a pair's odd or even half where a is wide. */
-#define A_AT(half) (columns ? a[(f == WIDE ? 2 * p + (half) : p) * TILE + i] : a[i * A_ROW + (f == WIDE ? 2 * p + (half) : p)])
+#define P_AT(half) (f == WIDE ? 2 * p + (half) : p)
+#define A_AT(half) (columns ? a[P_AT(half) * TILE + i] : a[i * A_ROW + P_AT(half)])
 
 /* m rows by n panels (step floats apart), depth steps; f, columns, m and n are constants where it is called. */
 static inline __attribute__((always_inline)) void tile_run(const form f, const bool columns, const int m, const int n,
@@ -101,12 +102,16 @@ static inline __attribute__((always_inline)) void tile_run(const form f, const b
     for (int64_t p = 0; p < depth; p++) {
         for (int q = 0; q < n; q++) __builtin_prefetch(o.next + q * step + p * RL_PANEL, 0, 2);
         if (f == WIDE) {
-#pragma GCC unroll 16
-            for (int v = 0; v < n * VECS; v++) {
-                const pairs x = pairs_load(b + v / VECS * step + p * RL_PANEL + v % VECS * VL);
-                const vec odd = pairs_odd(x), even = pairs_even(x);
+#pragma GCC unroll 2
+            for (int half = 1; half >= 0; half--) {
+                vec x[WIDEST * VECS];
+                for (int v = 0; v < n * VECS; v++) {
+                    const pairs both = pairs_load(b + v / VECS * step + p * RL_PANEL + v % VECS * VL);
+                    x[v] = half ? pairs_odd(both) : pairs_even(both);
+                }
 #pragma GCC unroll 12
-                for (int i = 0; i < m; i++) acc[i][v] = vec_fma(vec_all(A_AT(0)), even, vec_fma(vec_all(A_AT(1)), odd, acc[i][v]));
+                for (int i = 0; i < m; i++)
+                    for (int v = 0; v < n * VECS; v++) acc[i][v] = vec_fma(vec_all(A_AT(half)), x[v], acc[i][v]);
             }
         } else if (f == DOT) {
             pairs x[WIDEST * VECS];
@@ -126,6 +131,7 @@ static inline __attribute__((always_inline)) void tile_run(const form f, const b
         for (int v = 0; v < n * VECS; v++) vec_store(o.c + i * o.row + v / VECS * o.panel + v % VECS * VL, acc[i][v]);
 }
 #undef A_AT
+#undef P_AT
 
 /* Panels taken at once beside m rows: enough sums to hide an addition's latency, few enough for the registers. */
 static inline int widest(int m) {

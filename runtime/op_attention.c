@@ -21,7 +21,8 @@ static void attention_grad(const rl_node *n, rl_part p) {
     rl_tensor *q = n->in[0], *k = n->in[1], *v = n->in[2];
     const rl_table *t = n->in[3]->data;
     const int64_t heads = q->dim[1], kv_heads = k->dim[1], hd = q->dim[2];
-    rl_k->attention_grad(p, n->t, rl_grad_or_null(q), rl_grad_or_null(k), rl_grad_or_null(v), rl_grad(n->out[0]), n->out[0]->data,
+    rl_k->attention_grad(p, n->t, rl_grad_or_null(q), rl_grad_or_null(k), rl_grad_or_null(v), rl_grad(n->out[0]),
+                         n->out[0]->data,
                          n->out[1]->data, n->out[2]->data, q->data, k->data, v->data, t->runs, t->trees, t->ntrees,
                          t->spans, heads, kv_heads, hd, heads * hd, kv_heads * hd, (float)n->f[0]);
 }

@@ -3,7 +3,7 @@
 #include "runtime.h"
 #include "memory.h"
 
-enum { LOGITS = 1 << 22 };              /* numbers in the scratch: rows at a time x vocabulary */
+enum { LOGITS = 1 << 23 };              /* numbers in the scratch: rows at a time x vocabulary */
 
 int64_t rl_logprob_rows(int64_t vocab) {
     const int64_t rows = LOGITS / vocab / 16 * 16;

@@ -29,7 +29,8 @@ static int check_weights(const rl_replay *r) {
         const rl_node *n = &r->steps[s].node;
         for (int k = 0; k < RL_MAX_IN; k++)
             if (multiplies(n, n->in[k]) && !n->in[k]->param)
-                return rl_refuse("replay: %s: w: expected a parameter where products are in bf16, got a value of the tape", n->op->name);
+                return rl_refuse("replay: %s: w: expected a parameter where products are in bf16, got a value of the tape",
+                                 n->op->name);
     }
     return 0;
 }
