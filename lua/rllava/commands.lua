@@ -41,6 +41,14 @@ function commands.health()
   return 0
 end
 
+--- rllava eval RECIPE [key=value ...]: validate without training; every answer and a summary with 95%
+--- intervals go to a folder.
+function commands.eval(path, ...)
+  if not path then error("eval: expected a recipe's file", 0) end
+  require("rllava.eval").show(require("rllava.recipe").load(path, { ... }))
+  return 0
+end
+
 --- rllava replay RUN/skipped/step_... [key=value ...]: loss and gradients of an update that was left
 --- out, with its weights and its mini-batch.
 function commands.replay(path, ...)

@@ -171,19 +171,15 @@ function metrics.of_batch(batch, clock)
   return out
 end
 
---- val/reward_score, val/<part>_reward and lengths of validated responses; suffix sets other decodings
---- and sets apart.
+--- val/... of validated responses (see estimate.of_batch) and val_response_length/...; suffix sets
+--- other decodings and sets apart.
 function metrics.of_validation(batch, suffix)
-  local out, all = {}, metrics.of_batch(batch)
-  out["val/reward_score" .. suffix] = all["reward/overall"]
-  for name, v in pairs(all) do
-    local part = name:match "^reward/([^/]+)$"
-    if part and part ~= "overall" and part ~= "failed" then
-      out["val/" .. part .. "_reward" .. suffix] = v
-    end
+  local out = {}
+  for name, v in pairs(metrics.of_batch(batch)) do
     local length = name:match "^response_length/(.+)$"
     if length then out["val_response_length/" .. length .. suffix] = v end
   end
+  require("rllava.estimate").of_batch(out, batch, suffix)
   return out
 end
 

@@ -2,6 +2,7 @@
 ---
 ---   train.run(cfg)          cfg as rllava.recipe resolves it
 ---   train.open(cfg)         the same without starting: trainer:step(n) runs one step by hand
+---   train.open(cfg, "eval") only what validation needs
 local rl = require "rllava.ffi"
 local C = rl.C
 local advantage = require "rllava.advantage"
@@ -19,9 +20,10 @@ local validate = require "rllava.validate"
 local Trainer = {}
 Trainer.__index = Trainer
 
---- Everything a run needs, opened from its config, and resumed where its folder has a checkpoint.
-function Trainer.open(cfg)
-  local self = setmetatable(setup.open(cfg), Trainer)
+--- Everything a run needs, opened from its config; purpose: as setup.open takes it.
+function Trainer.open(cfg, purpose)
+  local self = setmetatable(setup.open(cfg, purpose), Trainer)
+  if purpose == "eval" then return self end
   self.step_done, self.clock = 0, stopwatch.new()
   self.feed = feed.new(self)
   self.last = cfg.trainer.max_steps

@@ -9,44 +9,63 @@ local validate = {}
 local CHUNK = 256                                       -- rows whose pictures are in memory at once
 local STREAM = 2 ^ 30                                   -- far from the streams of training
 
---- One set under several decodings: ways = { { suffix, n, temperature, ... } } -> { [suffix] = Batch }.
+--- Asks for the responses to rows from .. to and waits for them.
+local function chunk(trainer, rows, ways, from, to, groups)
+  local asked = {}
+  for i = from, to do
+    local row = rows:get(i)
+    local made = prompt.of_row(trainer.policy, row, trainer.prompt_options)
+    for w, way in ipairs(ways) do
+      local g = { row = row, prompt = made }
+      way.stream, way.seed = STREAM + i, trainer.seed
+      asked[trainer.rollout:submit(made, way)] = g
+      table.insert(groups[w], g)
+    end
+  end
+  local done = trainer.rollout:drain(function(r)
+    trainer:hand_out(r, asked[r.request].row)
+  end)
+  for number, g in pairs(asked) do
+    g.responses, g.prompt = done[number], { n = g.prompt.n, text = g.prompt.text }
+  end
+end
+
+--- One set under several decodings: ways = { { suffix, n, temperature, ... } } -> list of batches.
 function validate.set(trainer, rows, ways)
-  local groups = {}
+  local groups, out = {}, {}
   for w in ipairs(ways) do groups[w] = {} end
   for from = 1, rows.n, CHUNK do
-    local asked = {}
-    for i = from, math.min(rows.n, from + CHUNK - 1) do
-      local row = rows:get(i)
-      local made = prompt.of_row(trainer.policy, row, trainer.prompt_options)
-      for w, way in ipairs(ways) do
-        local g = { row = row, prompt = made }
-        way.stream, way.seed = STREAM + i, trainer.seed
-        asked[trainer.rollout:submit(made, way)] = g
-        table.insert(groups[w], g)
-      end
-    end
-    local done = trainer.rollout:drain(function(r) trainer:hand_out(r, asked[r.request].row) end)
-    for number, g in pairs(asked) do g.responses, g.prompt = done[number], { n = g.prompt.n, text = g.prompt.text } end
+    chunk(trainer, rows, ways, from, math.min(rows.n, from + CHUNK - 1), groups)
   end
-  local out = {}
-  for w, way in ipairs(ways) do
-    out[way.suffix] = Batch.new(groups[w])
-    trainer:collect(out[way.suffix])
+  for w in ipairs(ways) do
+    out[w] = Batch.new(groups[w])
+    trainer:collect(out[w])
   end
   return out
 end
 
---- Every set of the run under every decoding -> metrics, the plain batch to show; nil where there is no set.
-function validate.all(trainer)
-  local found, shown = {}, nil
+--- Every set of the run under every decoding -> metrics, list of { suffix, batch }; nil where there
+--- is no set.
+function validate.each(trainer)
+  if #trainer.val_sets == 0 then return nil end
+  local found, list = {}, {}
   for _, set in ipairs(trainer.val_sets) do
-    for suffix, batch in pairs(validate.set(trainer, set.rows, trainer.val_ways)) do
-      for name, v in pairs(metrics.of_validation(batch, set.suffix .. suffix)) do found[name] = v end
-      if set.suffix .. suffix == "" then shown = batch end
+    for w, batch in ipairs(validate.set(trainer, set.rows, trainer.val_ways)) do
+      local suffix = set.suffix .. trainer.val_ways[w].suffix
+      for name, v in pairs(metrics.of_validation(batch, suffix)) do found[name] = v end
+      list[#list + 1] = { suffix = suffix, batch = batch }
     end
   end
-  if #trainer.val_sets == 0 then return nil end
-  return found, shown
+  return found, list
+end
+
+--- The same -> metrics, the plain batch to show; nil where there is no set.
+function validate.all(trainer)
+  local found, list = validate.each(trainer)
+  for _, one in ipairs(list or {}) do
+    if one.suffix == "" then return found, one.batch end
+  end
+  return found
 end
 
 return validate

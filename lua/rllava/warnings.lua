@@ -106,6 +106,37 @@ local function failures(self, m)
   end)
 end
 
+--- The sampler is not the policy that is trained, and nothing corrects for it.  cfg: of the run.
+local function apart(self, m, cfg)
+  local gap = m["mismatch/max_abs"]
+  local corrected = cfg.loss.rollout_is ~= "none" or cfg.loss.tis_imp_ratio_cap > 0
+  return self:once("mismatch", gap and gap > 0.1 and not corrected, function()
+    return ("the sampler's log-probs are up to %.3g from the trainer's (mismatch/kl %.3g): "
+      .. "loss.rollout_is=token weighs each token by their ratio"):format(gap, m["mismatch/kl"])
+  end)
+end
+
+--- Demonstrations in most groups: the policy itself solves little.
+local function switched(self, m)
+  local share = m["group/switched"]
+  return self:lasting("switched", share and share > 0.9, function()
+    return ("%.0f%% of the groups were trained on their demonstration, for %d steps: the policy "
+      .. "solves next to nothing by itself; easier prompts, or algorithm=sft first"):format(
+      100 * share, PATIENCE)
+  end)
+end
+
+--- Updates that were left out, in a row.
+local function left_out(self, m)
+  local now = m["actor/skipped"]
+  local more = now and now > (self.left_out or 0)
+  self.left_out = now or self.left_out
+  return self:lasting("left out", more, function()
+    return ("updates were left out for their gradient in each of %d steps: a smaller optim.lr, or "
+      .. "rllava replay on what is in the run's folder skipped/"):format(PATIENCE)
+  end)
+end
+
 --- The metrics of a training step -> a list of warnings, mostly empty.
 function Warnings:step(metrics, cfg)
   local out = {}
@@ -115,6 +146,9 @@ function Warnings:step(metrics, cfg)
   out[#out + 1] = truncated(self, metrics, cfg)
   out[#out + 1] = entropy(self, metrics)
   out[#out + 1] = failures(self, metrics)
+  out[#out + 1] = apart(self, metrics, cfg)
+  out[#out + 1] = switched(self, metrics)
+  out[#out + 1] = left_out(self, metrics)
   return out
 end
 
