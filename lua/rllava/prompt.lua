@@ -2,7 +2,7 @@
 ---
 ---   prompt.new(policy, ids, pictures)      ids: one placeholder a picture; pictures from processor:image
 ---   prompt.of_row(policy, row, options)    a row of data through template, tokenizer and processor
----   -> { ids = int *, n, positions = int *[3][n] or nil, media = rl_media or nil, images, text }
+---   -> { ids = int *, n, positions = int *[3][n] or nil, media = rl_media or nil, text }
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 
@@ -58,7 +58,7 @@ end
 --- ids: a list of tokens, one placeholder a picture; images: list of { patches = float *, rows, width,
 --- grid = {t, h, w} }.  Refuses a number of placeholders that is not that of the pictures.
 function prompt.new(policy, ids, images)
-  local self = { images = images }
+  local self = {}
   if images and #images > 0 then ids = add_pictures(self, policy, ids, images) end
   self.ids, self.n = ints(ids), #ids
   return self
@@ -100,6 +100,7 @@ function prompt.of_row(policy, row, options)
     local messages = require("rllava.chat").messages(row.prompt, #images, nil, options.format_prompt)
     local text = (options.chat or policy.chat):render(messages, { add_generation_prompt = true })
     local made = prompt.new(policy, policy.tokenizer:encode(text), images)
+    for _, x in ipairs(images) do require("rllava.image").release(x) end    -- the prompt has its copy
     made.text = text
     return made
   end)
