@@ -320,6 +320,78 @@ for _, case in ipairs { { C.RL_FLOAT, 3e-6 }, { C.RL_HALF, 1.5e-2 } } do
   end)
 end
 
+--- ---- the vocabulary head ----
+
+T.test("log-probability, entropy and their gradients are those of double precision", function()
+  local vocab, d, temperature, rows = 1103, 24, 0.7, 5
+  local first, labels = { 0, 2, 3, 3, 6, 7 }, { 4, 1102, 0, 7, 7, 500, 31 }     -- by row, from 0; row 2 answers nothing
+  local x, w, pairs = floats(rows * d, random), floats(vocab * d, random), #labels
+  local gl, ge = floats(pairs, random), floats(pairs, random)
+  local batch = ffi.gc(C.rl_batch_new(), C.rl_batch_free)
+  -- Row r is a root whose children of one trimmed token ask for its labels.
+  for r = 0, rows - 1 do
+    local root = check(C.rl_batch_segment(batch, -1, ffi.new("int[1]", r), 1, nil, nil, 0, 0))
+    for i = first[r + 1] + 1, first[r + 2] do
+      check(C.rl_batch_segment(batch, root, ffi.new("int[1]", labels[i]), 1, nil, ffi.new("unsigned char[1]", 1), 1, 0))
+    end
+  end
+  local logp, entropy, dx, dw = {}, {}, {}, {}
+  for i = 0, rows * d - 1 do dx[i] = 0 end
+  for i = 0, vocab * d - 1 do dw[i] = 0 end
+  for r = 0, rows - 1 do
+    local z, top, sum, h, slope, dh = {}, -math.huge, 0, 0, 0, 0
+    for v = 0, vocab - 1 do
+      z[v] = 0
+      for i = 0, d - 1 do z[v] = z[v] + x[r * d + i] * w[v * d + i] / temperature end
+      top = math.max(top, z[v])
+    end
+    for v = 0, vocab - 1 do sum = sum + math.exp(z[v] - top) end
+    for v = 0, vocab - 1 do
+      z[v] = z[v] - top - math.log(sum)
+      h = h - math.exp(z[v]) * z[v]
+    end
+    local dz = {}
+    for i = first[r + 1] + 1, first[r + 2] do
+      logp[i], entropy[i] = z[labels[i]], h
+      slope, dh = slope + gl[i - 1], dh + ge[i - 1]
+      dz[labels[i]] = (dz[labels[i]] or 0) + gl[i - 1]
+    end
+    for v = 0, vocab - 1 do
+      local g = ((dz[v] or 0) - math.exp(z[v]) * (slope + dh * (z[v] + h))) / temperature
+      for i = 0, d - 1 do
+        dx[r * d + i] = dx[r * d + i] + g * w[v * d + i]
+        dw[v * d + i] = dw[v * d + i] + g * x[r * d + i]
+      end
+    end
+  end
+  local bits
+  everywhere(function(where)
+    rl.scope(function()
+      local m = nn.model {}
+      local ids, xw = m:ints("ids", "tokens"), param(m, "x", x, rows, d)
+      m:ints("positions", "tokens")
+      m:table "segments"
+      local ww = param(m, "w", w, vocab, d)
+      local out = m:output("logp", ids:embedding(xw):gather(m:ints("answers", "answers")):logprob(ww, m:table "pairs"))
+      m:output("entropy", out:entropy_of())
+      local r = ffi.gc(check(C.rl_replay_new(m.tape, "logp entropy", 1, 0, C.RL_FLOAT)), C.rl_replay_free)
+      check(C.rl_batch_bind(batch, r, temperature))
+      check(C.rl_replay_forward(r))
+      local l, e = tensor.own(C.rl_replay_output(r, "logp")), tensor.own(C.rl_replay_output(r, "entropy"))
+      T.near(l, logp, 2e-6)
+      T.near(e, entropy, 3e-6);
+      ((l * tensor.from(gl, { pairs })):sum() + (e * tensor.from(ge, { pairs })):sum()):backward()
+      check(C.rl_replay_backward(r))
+      local gx, gw = gradient(xw), gradient(ww)
+      for i = 0, rows * d - 1 do if math.abs(gx[i] - dx[i]) > 3e-6 then error(where .. ": dx", 0) end end
+      for i = 0, vocab * d - 1 do if math.abs(gw[i] - dw[i]) > 1e-6 then error(where .. ": dw", 0) end end
+      local text = ffi.string(l:data(), 4 * pairs) .. ffi.string(gx, 4 * rows * d) .. ffi.string(gw, 4 * vocab * d)
+      bits = bits or text
+      if text ~= bits then error(where .. ": not the bits of the first path", 0) end
+    end)
+  end)
+end)
+
 --- ---- a model ----
 
 --- Gradients of every parameter after a loss over groups, cut into replays as `cuts` says; as one text.
