@@ -15,11 +15,37 @@ if #chosen == 0 then
   end
 end
 
--- What an algorithm needs beside its name to learn in so few steps.
+-- What an algorithm needs beside its name to learn in so few steps on so small a model.
 local settings = {
+  chord = { "loss.mu_warmup=20", "loss.mu_decay=40" },
   dapo = { "loss.filter_key=accuracy" },
-  kl_cov = { "loss.kl_cov_ratio=0.002" },
+  hpt = { "loss.sft_loss_coef=0.5" },
+  ppo = { "critic.lr=3e-4", "critic.warmup_steps=5" },
+  uft = { "loss.hint_steps=30" },
 }
+
+--- A new folder's name.
+local function new_folder()
+  local folder = os.tmpname()
+  os.remove(folder)
+  return folder
+end
+
+--- The overrides of a run of an algorithm in a folder.
+local function overrides_of(name, folder, ...)
+  local list = { "algorithm=" .. name, "trainer.max_steps=" .. steps, "trainer.val_freq=-1",
+    "data.val_apart=null", "trainer.logger=none", "trainer.save_model_only=true",
+    "trainer.outputs_dir=" .. folder, ... }
+  for _, o in ipairs(settings[name] or {}) do list[#list + 1] = o end
+  return list
+end
+
+--- The teacher of distill: what GRPO makes of the model in as many steps -> its folder, its model.
+local function teacher()
+  local folder = new_folder()
+  train.run(recipe.load("recipes/grpo_geoqa.lua", overrides_of("grpo", folder)))
+  return folder, files.join(folder, "checkpoints", "global_step_" .. steps)
+end
 
 --- Validations of a run's folder, first and last.
 local function ends(folder)
@@ -35,11 +61,9 @@ local function percent(p, n) return ("%4.1f +- %3.1f"):format(100 * p, 196 * mat
 
 print(("%-26s %14s %14s %14s %14s %8s"):format("algorithm", "greedy, start", "end", "sampled, start", "end", "minutes"))
 for _, name in ipairs(chosen) do
-  local folder = os.tmpname()
-  os.remove(folder)
-  local overrides = { "algorithm=" .. name, "trainer.max_steps=" .. steps, "trainer.val_freq=-1", "data.val_apart=null",
-    "trainer.logger=none", "trainer.save_model_only=true", "trainer.outputs_dir=" .. folder }
-  for _, o in ipairs(settings[name] or {}) do overrides[#overrides + 1] = o end
+  local folder, school, model = new_folder(), nil, nil
+  if name == "distill" then school, model = teacher() end
+  local overrides = overrides_of(name, folder, model and "teacher=" .. model)
   local from = clock()
   local ok, why = pcall(train.run, recipe.load("recipes/grpo_geoqa.lua", overrides))
   if ok then
@@ -52,4 +76,5 @@ for _, name in ipairs(chosen) do
   end
   io.stdout:flush()
   files.remove(folder)
+  if school then files.remove(school) end
 end

@@ -40,8 +40,8 @@ local on_error = {
 }
 
 --- Takes over what the rewards said of each response (r.result = { overall, parts } or { error }).
---- how: "drop", "zero" or "raise" where there is an error.  Groups that lose all responses leave the
---- batch.
+--- how: "drop", "zero" or "raise" where there is an error.  Groups that lose all responses leave
+--- the batch.
 function Batch:score(how)
   local groups = {}
   self.failed = self.failed or 0
@@ -76,9 +76,9 @@ function Batch:lay_rewards()
   end
 end
 
---- What GDPO normalises apart: named [parts] = { name, weight, scores [responses] }, in the order of
---- their names; weights: name -> number, 1 where it is not there.  Refuses a response that lacks a
---- part which another has, and a weight for a part that there is not.
+--- What GDPO normalises apart: named [parts] = { name, weight, scores [responses] }, in the order
+--- of their names; weights: name -> number, 1 where it is not there.  Refuses a response that lacks
+--- a part which another has, and a weight for a part that there is not.
 function Batch:name_parts(weights)
   local lists, names = {}, {}
   for i, r in ipairs(self.responses) do
@@ -152,8 +152,8 @@ local function kl_of(r, estimator)
     tensor.tensor(r.tokens.ref_logp)):totable()
 end
 
---- rewards [tokens] -= beta KL(old policy, reference), beta from the controller, which then hears of
---- the mean KL: kl, over responses their mean; kl_coef: the beta that was used.
+--- rewards [tokens] -= beta KL(old policy, reference), beta from the controller, which then hears
+--- of the mean KL: kl, over responses their mean; kl_coef: the beta that was used.
 function Batch:penalise_kl(estimator, controller)
   local at, sum, beta = 0, 0, controller.value
   tensor.scope(function()

@@ -26,8 +26,8 @@ local function vote(answers, from, to)
   return best
 end
 
---- The score of the answer that most of k responses give: the mean over the disjoint runs of k among
---- all.  answers: texts; scores: of each.  arXiv:2203.11171
+--- The score of the answer that most of k responses give: the mean over the disjoint runs of k
+--- among all.  answers: texts; scores: of each.  arXiv:2203.11171
 function estimate.majority_at(answers, scores, k)
   local sum, runs = 0, math.floor(#answers / k)
   for i = 1, runs do sum = sum + scores[vote(answers, (i - 1) * k + 1, i * k)] end
@@ -99,9 +99,9 @@ local function put(out, name, suffix, values)
   out["val_ci/" .. name .. suffix .. "/high"] = high
 end
 
---- Means over the prompts of a validated batch, with 95% intervals over prompts: out["val/" .. name ..
---- suffix], out["val_ci/" .. name .. suffix .. "/low"] and "/high".  Names: reward_score, each part's
---- <part>_reward, and where a prompt has several responses pass@k and majority@k.
+--- Means over the prompts of a validated batch, with 95% intervals over prompts: out["val/" .. name
+--- .. suffix], out["val_ci/" .. name .. suffix .. "/low"] and "/high".  Names: reward_score, each
+--- part's <part>_reward, and where a prompt has several responses pass@k and majority@k.
 function estimate.of_batch(out, batch, suffix)
   local lists, names, most = { reward_score = {} }, { "reward_score" }, 0
   for _, g in ipairs(batch.groups) do

@@ -10,11 +10,12 @@ Feed.__index = Feed
 
 --- trainer: policy, data, cfg, prompt_options.  consumed: rows taken so far, the whole state.
 function Feed.new(trainer)
-  return setmetatable({ trainer = trainer, cfg = trainer.cfg.data, consumed = 0, dropped = 0 }, Feed)
+  return setmetatable({ trainer = trainer, cfg = trainer.cfg.data, consumed = 0, dropped = 0 },
+    Feed)
 end
 
---- Row number `consumed` of the order: a pure function of seed, epoch and that number -> the row, its
---- index among the rows.
+--- Row number `consumed` of the order: a pure function of seed, epoch and that number -> the row,
+--- its index among the rows.
 function Feed:next_row()
   local rows, cfg = self.trainer.data, self.cfg
   local epoch = math.floor(self.consumed / rows.n)
@@ -28,8 +29,8 @@ function Feed:next_row()
 end
 
 function Feed:too_long(row, n)
-  local message = ("%s: prompt: expected at most %d tokens (data.max_prompt_length), got %d"):format(
-    row.source or "row", self.cfg.max_prompt_length, n)
+  local message = ("%s: prompt: expected at most %d tokens (data.max_prompt_length), "
+    .. "got %d"):format(row.source or "row", self.cfg.max_prompt_length, n)
   if not self.cfg.filter_overlong then rl.raise("%s", message) end
   self.dropped = self.dropped + 1
   io.stderr:write(message, ("; left out, %d so far\n"):format(self.dropped))

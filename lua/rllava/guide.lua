@@ -1,5 +1,5 @@
---- Demonstrations inside groups: responses that begin with a part of their row's target text, are it,
---- or stand beside the samples.  Their field prefix [tokens] is 1 where a token was copied.
+--- Demonstrations inside groups: responses that begin with a part of their row's target text, are
+--- it, or stand beside the samples.  Their field prefix [tokens] is 1 where a token was copied.
 ---   loss.prefix_strategy   random: LUFFY, arXiv:2504.14945; hint: UFT, arXiv:2505.16984;
 ---                          beside: CHORD, arXiv:2508.11408
 ---   loss.unify_strategy    switch: HPT, arXiv:2509.04419
@@ -126,7 +126,8 @@ local function ask_prefixed(trainer, group, step, submit)
   local cfg, most = trainer.cfg.loss, trainer.cfg.rollout.max_new_tokens
   local target = guide.target(trainer.policy, group.row, trainer.cfg.data.target_key)
   local n = trainer.cfg.rollout.n
-  for k, ratio in ipairs(guide.ratios(cfg, n, step, function(i) return draw(trainer, group, i) end)) do
+  local function uniform(k) return draw(trainer, group, k) end
+  for k, ratio in ipairs(guide.ratios(cfg, n, step, uniform)) do
     local p = math.floor(#target * ratio)
     if p >= math.min(#target, most) then
       copy_of(trainer, group, target, k - 1)
@@ -161,9 +162,9 @@ end
 
 --- ---- a batch ----
 
---- HPT: in a group with at most switch_gate responses of success_reward_threshold or more, the first
---- is replaced by the demonstration, whose reward is asked for, and the others are not trained on
---- -> groups that were switched.
+--- HPT: in a group with at most switch_gate responses of success_reward_threshold or more, the
+--- first is replaced by the demonstration, whose reward is asked for, and the others are not
+--- trained on -> groups that were switched.
 function guide.switch(trainer, batch)
   local cfg, switched = trainer.cfg.loss, 0
   for _, g in ipairs(batch.groups) do

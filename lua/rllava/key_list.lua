@@ -138,11 +138,13 @@ key("loss.prefix_strategy", { "none", "random", "hint", "beside" }, "none",
   "demonstrations in a group: first n_prefix responses begin with a share of one, the same falling "
     .. "over hint_steps, or expert_share of all responses are one beside the samples",
   { "algorithm.prefix_strategy" })
-key("loss.min_prefix_ratio", "number 0..1", 0, "least share of it", { "algorithm.min_prefix_ratio" })
+key("loss.min_prefix_ratio", "number 0..1", 0, "least share of it",
+  { "algorithm.min_prefix_ratio" })
 key("loss.max_prefix_ratio", "number 0..1", 1, "largest share", { "algorithm.max_prefix_ratio" })
 key("loss.n_prefix", "int>=-1", -1, "how many responses of a group begin so; -1: all",
   { "algorithm.n_prefix" })
-key("loss.prefix_share_across_samples", "bool", false, "one share a group, instead of one a response",
+key("loss.prefix_share_across_samples", "bool", false,
+  "one share a group, instead of one a response",
   { "algorithm.prefix_share_across_samples" })
 key("loss.hint_steps", "int>=0", 0, "steps over which the largest share falls; 0: it stays",
   { "algorithm.hint_steps" })

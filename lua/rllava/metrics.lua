@@ -63,7 +63,8 @@ local function parts(out, responses)
   end
 end
 
---- Groups whose responses all have the same score teach nothing; why: all right, all wrong, or alike.
+--- Groups whose responses all have the same score teach nothing; why: all right, all wrong, or
+--- alike.
 local function groups(out, batch)
   local flat, high, low, n = 0, 0, 0, 0
   for _, g in ipairs(batch.groups) do
@@ -94,8 +95,8 @@ local function silent_groups(batch)
   return silent / math.max(1, #batch.groups)
 end
 
---- Of demonstrations in groups: prefix/share of all responses that copy tokens, prefix/ratio of their
---- tokens that are copied, group/switched, group/recalled.
+--- Of demonstrations in groups: prefix/share of all responses that copy tokens, prefix/ratio of
+--- their tokens that are copied, group/switched, group/recalled.
 local function copies(out, batch)
   local n, ratio = 0, 0
   for _, r in ipairs(batch.responses) do

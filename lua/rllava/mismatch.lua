@@ -1,5 +1,5 @@
---- How far the sampler's log-probs are from the trainer's, on the tokens that the policy sampled and
---- before its weights have moved.  x = log p(trainer) - log p(sampler):
+--- How far the sampler's log-probs are from the trainer's, on the tokens that the policy sampled
+--- and before its weights have moved.  x = log p(trainer) - log p(sampler):
 ---   kl = mean(-x), k3 = mean(e^x - x - 1), max_abs = max |x|, ess = mean(e^x)^2 / mean(e^2x)
 local forest = require "rllava.forest"
 

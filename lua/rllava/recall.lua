@@ -1,6 +1,6 @@
 --- Earlier right responses: one is kept for each prompt, and stands in for the last of its group
---- where all responses to the prompt fail later.  It keeps the log-probs that it was sampled with, so
---- the ratio of the loss corrects for the policy that it came from.  arXiv:2506.09340
+--- where all responses to the prompt fail later.  It keeps the log-probs that it was sampled with,
+--- so the ratio of the loss corrects for the policy that it came from.  arXiv:2506.09340
 local ffi = require "ffi"
 
 local Recall = {}

@@ -1,4 +1,5 @@
---- What a training run needs, opened from its config: policy, data, rewards, engine, optimizer, run folder.
+--- What a training run needs, opened from its config: policy, data, rewards, engine, optimizer, run
+--- folder.
 local rl = require "rllava.ffi"
 local data = require "rllava.data"
 local guide = require "rllava.guide"
@@ -11,30 +12,36 @@ local setup = {}
 
 local function data_options(cfg)
   local d = cfg.data
-  return { image_dir = d.image_dir, prompt_key = d.prompt_key, answer_key = d.answer_key, image_key = d.image_key,
-    video_key = d.video_key, folder = cfg.recipe.folder, on_bad = d.on_bad == "skip" and "drop" or "error" }
+  return { image_dir = d.image_dir, prompt_key = d.prompt_key, answer_key = d.answer_key,
+    image_key = d.image_key, video_key = d.video_key, folder = cfg.recipe.folder,
+    on_bad = d.on_bad == "skip" and "drop" or "error" }
 end
 
---- The sets of validation: data.val, whose metrics have plain names, and each of data.val_apart, whose
---- metrics end in its split's name.
+--- The sets of validation: data.val, whose metrics have plain names, and each of data.val_apart,
+--- whose metrics end in its split's name.
 local function val_sets(cfg)
   local sets, options = {}, data_options(cfg)
   options.image_dir = cfg.data.val_image_dir or options.image_dir
   local function add(spec, suffix)
     local rows = data.open(spec, options)
     local n = cfg.data.val_rows > 0 and math.min(cfg.data.val_rows, rows.n) or rows.n
-    sets[#sets + 1] = { suffix = suffix, rows = { n = n, get = function(_, i) return rows:get(i) end } }
+    local first = { n = n, get = function(_, i) return rows:get(i) end }
+    sets[#sets + 1] = { suffix = suffix, rows = first }
   end
   if cfg.data.val then add(cfg.data.val, "") end
-  for _, spec in ipairs(cfg.data.val_apart or {}) do add(spec, "/" .. (spec:match "@([%w_-]+)$" or spec)) end
+  for _, spec in ipairs(cfg.data.val_apart or {}) do
+    add(spec, "/" .. (spec:match "@([%w_-]+)$" or spec))
+  end
   return sets
 end
 
---- Decodings of validation: rollout.val, and, with rollout.val_sampled, one response as training samples.
+--- Decodings of validation: rollout.val, and, with rollout.val_sampled, one response as training
+--- samples.
 local function val_ways(cfg)
   local function way(suffix, from)
-    return { suffix = suffix, n = from.n, temperature = from.temperature, top_p = from.top_p, top_k = from.top_k,
-      min_p = from.min_p, max_new = from.max_new_tokens or cfg.rollout.max_new_tokens, stop = cfg.rollout.stop }
+    return { suffix = suffix, n = from.n, temperature = from.temperature, top_p = from.top_p,
+      top_k = from.top_k, min_p = from.min_p, stop = cfg.rollout.stop,
+      max_new = from.max_new_tokens or cfg.rollout.max_new_tokens }
   end
   local ways = { way("", cfg.rollout.val) }
   if cfg.rollout.val_sampled then
@@ -122,10 +129,12 @@ end
 local function format_prompt(cfg)
   local path = cfg.data.format_prompt
   if not path then return nil end
-  return require("rllava.jinja").compile(require("rllava.recipe").read(path, cfg.recipe.folder), path)
+  local text = require("rllava.recipe").read(path, cfg.recipe.folder)
+  return require("rllava.jinja").compile(text, path)
 end
 
---- data.override_chat_template: the text of a template, a .jinja file, or a .json file with chat_template.
+--- data.override_chat_template: the text of a template, a .jinja file, or a .json file with
+--- chat_template.
 local function chat_override(self, cfg)
   local given = cfg.data.override_chat_template
   if not given then return nil end
@@ -141,8 +150,8 @@ end
 
 --- How rows become prompts: see prompt.of_row.
 local function prompt_options(self, cfg)
-  return { format_prompt = format_prompt(cfg), min_pixels = cfg.data.min_pixels, max_pixels = cfg.data.max_pixels,
-    chat = chat_override(self, cfg) }
+  return { format_prompt = format_prompt(cfg), min_pixels = cfg.data.min_pixels,
+    max_pixels = cfg.data.max_pixels, chat = chat_override(self, cfg) }
 end
 
 --- ---- the whole ----

@@ -1,4 +1,5 @@
---- Updates that were left out for their gradient: written down whole, opened again by `rllava replay`.
+--- Updates that were left out for their gradient: written down whole, opened again by `rllava
+--- replay`.
 ---
 ---   RUN/skipped/step_12_1/   the policy's weights before the update (a Hugging Face folder, f32), and
 ---   minibatch.bin            rllava.pack: step, norm, and groups of row, ids and lists by token

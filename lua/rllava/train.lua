@@ -54,7 +54,8 @@ function Trainer:step(step)
 end
 
 --- Samples and scores until enough groups are there.  loss.online_filtering asks for groups whose
---- mean of filter_key lies strictly between filter_low and filter_high.  arXiv:2503.14476, section 3.2
+--- mean of filter_key lies strictly between filter_low and filter_high.  arXiv:2503.14476, section
+--- 3.2
 function Trainer:enough(step)
   local want, cfg, groups = self.cfg.data.prompts_per_step, self.cfg.loss, {}
   for round = 1, math.huge do
@@ -221,8 +222,8 @@ function Trainer:validate(step)
   return self.run:validated(step, found, shown, self.clock)
 end
 
---- What follows a step: its line and samples, validation, a checkpoint -> does training go on?  Not after
---- Ctrl-C, which leaves a checkpoint of the step that was running.
+--- What follows a step: its line and samples, validation, a checkpoint -> does training go on?  Not
+--- after Ctrl-C, which leaves a checkpoint of the step that was running.
 function Trainer:after(step, found, batch)
   local cfg, last, go_on = self.cfg.trainer, self.last, C.rl_interrupted() == 0
   local function due(freq) return go_on and (step == last or freq > 0 and step % freq == 0) end
@@ -241,8 +242,8 @@ function Trainer:on_skip(groups, norm)
   if count > self.cfg.trainer.keep_skipped then return end
   local path = skipped.save(self.run.folder, self.policy, groups, { step = self.step_done + 1,
     update = count, updates = updater.updates - 1, norm = norm })
-  self.run.log:warn(("an update was left out: its gradient has the norm %g; rllava replay %s"):format(
-    norm, path))
+  self.run.log:warn(("an update was left out: its gradient has the norm %g; "
+    .. "rllava replay %s"):format(norm, path))
 end
 
 --- All steps up to the last.
@@ -268,7 +269,8 @@ end
 
 local train = { open = Trainer.open }
 
---- Runs a recipe to its end -> exit status: 0, or 130 where Ctrl-C (or SIGTERM) ended it after a step.
+--- Runs a recipe to its end -> exit status: 0, or 130 where Ctrl-C (or SIGTERM) ended it after a
+--- step.
 function train.run(cfg)
   local trainer = Trainer.open(cfg)
   C.rl_interrupt_catch(1)

@@ -1,5 +1,6 @@
---- One optimizer step on a mini-batch: groups packed as forests, the tape replayed, the loss recorded
---- live, gradients added over micro-batches, clipped, AdamW.  The policy's, and the critic's.
+--- One optimizer step on a mini-batch: groups packed as forests, the tape replayed, the loss
+--- recorded live, gradients added over micro-batches, clipped, AdamW.  The policy's, and the
+--- critic's.
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local tensor = require "rllava.tensor"
@@ -53,8 +54,8 @@ function Updater.new(policy, cfg)
   return self
 end
 
---- What the loss of these groups sees.  mini: of the whole mini-batch, as prepared; from: its tokens
---- before these.
+--- What the loss of these groups sees.  mini: of the whole mini-batch, as prepared; from: its
+--- tokens before these.
 function Updater:part(groups, totals, mini, from)
   local lengths, lists, n = forest.lay(groups)
   for field, list in pairs(mini and mini.fields or {}) do
@@ -107,8 +108,8 @@ function Updater:values(groups, field)
 end
 
 --- What an algorithm wants to know of the whole mini-batch before its parts:
---- algorithm.prepare(mini, cfg), where mini holds lengths, tokens, step, the lists by token, random()
---- and, where it is among the needs, logp -> fields by token, further totals.
+--- algorithm.prepare(mini, cfg), where mini holds lengths, tokens, step, the lists by token,
+--- random() and, where it is among the needs, logp -> fields by token, further totals.
 function Updater:prepare(groups, algorithm, cfg)
   local lengths, mini, tokens = forest.lay(groups)
   local totals = totals_of(lengths, tokens, cfg.norm_len)
@@ -128,8 +129,8 @@ function Updater:prepare(groups, algorithm, cfg)
   return { fields = fields }, totals
 end
 
---- Forward and backward of all groups -> metrics of the mini-batch, however it is cut; none where no
---- token is trained on.
+--- Forward and backward of all groups -> metrics of the mini-batch, however it is cut; none where
+--- no token is trained on.
 function Updater:accumulate(groups, algorithm, cfg)
   groups = trained(groups)
   local acc, from = {}, 0

@@ -1,5 +1,5 @@
---- Validation: responses to held-out rows, greedy and as training samples, scored by the same rewards.
---- Its random numbers are its own: validating changes no bit of training.
+--- Validation: responses to held-out rows, greedy and as training samples, scored by the same
+--- rewards. Its random numbers are its own: validating changes no bit of training.
 local Batch = require "rllava.batch"
 local metrics = require "rllava.metrics"
 local prompt = require "rllava.prompt"
