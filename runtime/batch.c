@@ -187,5 +187,6 @@ int rl_batch_bind(rl_batch *b, rl_replay *r, double temperature) {
     return rl_replay_rows(r, "tokens", b->tokens) || rl_replay_rows(r, "pairs", b->npairs) ||
            rl_replay_rows(r, "answers", b->nanswers) || rl_replay_bind(r, "ids", b->ids) ||
            rl_replay_bind(r, "positions", b->packed) || rl_replay_bind(r, "segments", &b->table) ||
-           rl_media_pack_bind(b->media, r) || rl_replay_bind(r, "answers", b->answers) || rl_replay_bind(r, "pairs", &b->head) ? -1 : 0;
+           rl_media_pack_bind(b->media, r) || rl_replay_bind(r, "answers", b->answers) ||
+           rl_replay_bind(r, "pairs", &b->head) ? -1 : 0;
 }

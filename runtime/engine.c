@@ -233,7 +233,8 @@ static int check_settings(const rl_request *q) {
 
 static int check(const rl_engine *e, const rl_request *q) {
     if (q->n < 1 || q->samples < 1 || q->max_new < 1)
-        return rl_refuse("engine: request: expected a prompt, samples and new tokens, got %d, %d, %d", q->n, q->samples, q->max_new);
+        return rl_refuse("engine: request: expected a prompt, samples and new tokens, got %d, %d, %d",
+                         q->n, q->samples, q->max_new);
     if (check_settings(q) || check_ids(e, "prompt", q->prompt, q->n) || check_ids(e, "stop", q->stop, q->nstop) ||
         check_ids(e, "bias_id", q->bias_id, q->nbias) || rl_media_check(q->media, q->n)) return -1;
     const int64_t need = (q->n + RL_PAGE - 1) / RL_PAGE + (int64_t)q->samples * ((q->max_new + RL_PAGE - 1) / RL_PAGE);

@@ -39,7 +39,8 @@ void *rl_alloc(double bytes) {
         atomic_fetch_sub(&used, (int64_t)n);
         return rl_fail("memory: expected room for %.0f bytes, found none", bytes);
     }
-    if (align_of(bytes) == HUGE_PAGE) madvise(p, (size_t)n, MADV_HUGEPAGE);     /* a wish: a walk over weights needs few page tables */
+    /* a wish: a walk over weights needs few page tables */
+    if (align_of(bytes) == HUGE_PAGE) madvise(p, (size_t)n, MADV_HUGEPAGE);
     *(int64_t *)p = (int64_t)n;
     return p + HEAD;
 }

@@ -92,7 +92,8 @@ static const rl_op place = { "place", place_run, place_grad, 4, 0, NULL };
 rl_tensor *rl_place(rl_tensor *x, rl_tensor *rows, rl_tensor *index) {
     if (!x || !rows || !index) return NULL;
     if (rl_want_floats("place", "x", x) || rl_want_floats("place", "rows", rows)) return NULL;
-    if (x->ndim != 2 || rows->ndim != 2) return rl_fail("place: expected x [n, d] and rows [m, d], got %s, %s", rl_shape(x), rl_shape(rows));
+    if (x->ndim != 2 || rows->ndim != 2)
+        return rl_fail("place: expected x [n, d] and rows [m, d], got %s, %s", rl_shape(x), rl_shape(rows));
     if (check_index("place", index, INT32_MIN, x->dim[0])) return NULL;
     if (rows->dim[0] != index->dim[0])
         return rl_fail("place: rows: expected one for each index %s, got %s", rl_shape(index), rl_shape(rows));

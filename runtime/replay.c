@@ -205,7 +205,8 @@ static int check_inputs(const rl_replay *r) {
         int64_t rows = 0;
         for (int i = 0; t && i < t->nruns; i++) rows += t->runs[i].qn;
         if (t && rows != n->in[0]->dim[0])
-            return rl_refuse("replay: %s: expected segments of %lld rows, got %lld", n->in[3]->name, (long long)n->in[0]->dim[0], (long long)rows);
+            return rl_refuse("replay: %s: expected segments of %lld rows, got %lld", n->in[3]->name,
+                             (long long)n->in[0]->dim[0], (long long)rows);
         const rl_pairs *q = n->op == &rl_op_logprob ? n->in[2]->data : NULL;
         if (q && !q->how && check_range("label", q->label, rl_numel(n->out[0]), vocab)) return -1;
     }

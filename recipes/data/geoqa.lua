@@ -213,7 +213,10 @@ types.pyth = { weight = 1, share = 40,
   question = function(r) return r:pick { "Find the side ? of the right triangle.", "What is the side ?" } end,
   right = function(a, b, n)
     local high, low = math.max(a, b), math.min(a, b)
-    if n.long then return step("%d+%d=%d,root %d", a * a, b * b, a * a + b * b, math.sqrt(a * a + b * b)), math.sqrt(a * a + b * b) end
+    if n.long then
+      local c = math.sqrt(a * a + b * b)
+      return step("%d+%d=%d,root %d", a * a, b * b, a * a + b * b, c), c
+    end
     local rest = high * high - low * low
     return step("%d-%d=%d,root %d", high * high, low * low, rest, math.sqrt(rest)), math.sqrt(rest)
   end,
