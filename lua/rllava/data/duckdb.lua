@@ -3,6 +3,7 @@
 ---   RLLAVA_DUCKDB, a path; else a libduckdb.so of the system; else the one fetched before, in
 ---   RLLAVA_CACHE (XDG_CACHE_HOME/rllava, ~/.cache/rllava); else it is fetched there with pip.
 local ffi = require "ffi"
+local files = require "rllava.files"
 local rl = require "rllava.ffi"
 local wheel = require "rllava.wheel"
 
@@ -66,7 +67,8 @@ function duckdb.where()
   local named = os.getenv "RLLAVA_DUCKDB"
   if named and named ~= "" then return named end
   if pcall(ffi.load, "duckdb") then return "of the system" end
-  return files.kind(fetched()) and fetched() or nil
+  local place = wheel.place(source)
+  return files.kind(place) and place or nil
 end
 
 --- Opens the library, fetching it where there is none.  what: the file that needs it, for messages.
