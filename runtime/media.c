@@ -201,6 +201,12 @@ int rl_media_pack_reserve(rl_media_pack *p, const rl_media *m, int n) {
     return 0;
 }
 
+int rl_media_rows(const rl_media *m, const char *kind) {
+    for (int i = 0; i < m->n; i++)
+        if (m->entries[i].what != SEGMENTS && !strcmp(m->entries[i].kind, kind)) return m->entries[i].rows;
+    return 0;
+}
+
 double rl_media_bytes(const rl_media *m, int n) {
     double bytes = 0;
     for (int i = 0; i < m->n; i++) bytes += rl_bytes_of(4.0 * n * m->entries[i].rows * m->entries[i].width);

@@ -74,6 +74,10 @@ int rl_replay_rows(rl_replay *r, const char *kind, int rows) {
     return rl_refuse("replay: rows: the tape has no rows of kind '%s'", kind);
 }
 
+const char *rl_replay_kind(const rl_replay *r, int i) {
+    return i >= 0 && i < r->tape->nkinds ? r->tape->kinds[i] : NULL;
+}
+
 int rl_replay_bind(rl_replay *r, const char *input, const void *numbers) {
     rl_tensor *x = r ? rl_tape_find(r->tape, input) : NULL;
     if (!x) return -1;
@@ -84,6 +88,22 @@ int rl_replay_bind(rl_replay *r, const char *input, const void *numbers) {
 double rl_replay_bytes(rl_replay *r) {
     if (!r->laid_out) r->needed = rl_plan_lay_out(r, r->rows);
     return rl_bytes_of((double)r->needed);
+}
+
+double rl_replay_halves(const rl_replay *r) {
+    double bytes = 0;
+    for (int s = 0; r->t == RL_BF16 && s < r->nforward; s++) {
+        const rl_node *n = &r->steps[s].node;
+        for (int k = 0; k < RL_MAX_IN; k++) {
+            if (!multiplies(n, n->in[k])) continue;
+            bool first = true;
+            for (int z = 0; z < s && first; z++)
+                for (int j = 0; j < RL_MAX_IN; j++)
+                    first &= r->steps[z].node.in[j] != n->in[k] || !multiplies(&r->steps[z].node, n->in[k]);
+            if (first) bytes += rl_param_bytes(n->in[k], 1);
+        }
+    }
+    return bytes;
 }
 
 int rl_replay_reserve(rl_replay *r) {

@@ -470,10 +470,14 @@ typedef struct rl_replay rl_replay;
 rl_replay *rl_replay_new(rl_tape *tape, const char *outputs, int train, int recompute, int dtype);
 void rl_replay_free(rl_replay *r);
 int rl_replay_rows(rl_replay *r, const char *kind, int rows);
+/* The name of its i-th kind of rows; NULL behind the last. */
+const char *rl_replay_kind(const rl_replay *r, int i);
 /* The numbers of an input: [rows, cols] of its dtype, or a table.  They must stay until the replay has ended. */
 int rl_replay_bind(rl_replay *r, const char *input, const void *numbers);
 /* Bytes of the arena that the bound rows need. */
 double rl_replay_bytes(rl_replay *r);
+/* Bytes of the copies in bf16 that its products read; 0 in f32. */
+double rl_replay_halves(const rl_replay *r);
 /* Takes the arena for the bound rows: whatever has fewer rows of each kind then fits. */
 int rl_replay_reserve(rl_replay *r);
 /* Bytes that the look-ups of a tied embedding wait in, for a mini-batch of so many rows (0 where there is none);
@@ -498,6 +502,8 @@ int rl_media_floats(rl_media *m, const char *input, const char *kind, int rows, 
 int rl_media_ints(rl_media *m, const char *input, const char *kind, int rows, int axes, const int *numbers, const char *of);
 /* A table of segments that see only themselves, in both directions: n lengths over rows of that kind. */
 int rl_media_segments(rl_media *m, const char *input, const char *kind, const int *lengths, int n);
+/* Its rows of a kind; 0 where it has none. */
+int rl_media_rows(const rl_media *m, const char *kind);
 /* Bytes of n such sets, laid end to end. */
 double rl_media_bytes(const rl_media *m, int n);
 

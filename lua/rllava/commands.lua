@@ -15,6 +15,19 @@ commands["--print-config"] = function(path, ...)
   return 0
 end
 
+--- rllava plan RECIPE [key=value ...]: the memory of a run by class and phase, before anything is
+--- read; memory=24G: against that limit, with what to change.
+function commands.plan(path, ...)
+  if not path then error("plan: expected a recipe's file", 0) end
+  local plan, text = require "rllava.plan", require "rllava.plan.text"
+  local cfg = require("rllava.recipe").load(path, { ... })
+  local p, limit, source = plan.of(cfg), plan.limit(cfg)
+  print(text.table(p, limit, source))
+  if p.peak.bytes <= limit then return 0 end
+  print("it does not fit; " .. text.advice(p, limit))
+  return 1
+end
+
 --- rllava show RUN [STEP [N] [train|val]]: responses of a step.
 function commands.show(folder, step, n, kind)
   if n == "val" or n == "train" then n, kind = nil, n end

@@ -10,8 +10,14 @@ Feed.__index = Feed
 
 --- trainer: policy, data, cfg, prompt_options.  consumed: rows taken so far, the whole state.
 function Feed.new(trainer)
-  return setmetatable({ trainer = trainer, cfg = trainer.cfg.data, consumed = 0, dropped = 0 },
-    Feed)
+  return setmetatable({ trainer = trainer, cfg = trainer.cfg.data, consumed = 0, dropped = 0,
+    given = {} }, Feed)
+end
+
+--- Gives the pictures of all prompts since the last release back.
+function Feed:release()
+  for _, p in ipairs(self.given) do prompt.release(p) end
+  self.given = {}
 end
 
 --- Row number `consumed` of the order: a pure function of seed, epoch and that number -> the row,
@@ -43,6 +49,7 @@ function Feed:groups(count)
   while #groups < count do
     local row, index = self:next_row()
     local made = prompt.of_row(self.trainer.policy, row, self.trainer.prompt_options)
+    self.given[#self.given + 1] = made
     if made.n <= self.cfg.max_prompt_length then
       groups[#groups + 1] = { row = row, index = index, prompt = made, number = self.consumed }
     else

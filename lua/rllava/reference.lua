@@ -8,7 +8,7 @@ local C, check = rl.C, rl.check
 local Reference = {}
 Reference.__index = Reference
 
---- policy: its parameters take no gradients; rows: of one replay at most; temperature divides the
+--- policy: its parameters take no gradients; rows: of one replay at most (and .cells of pictures); temperature divides the
 --- logits; dtype as in rl_replay_new.
 function Reference.new(policy, rows, temperature, dtype)
   local self = setmetatable({ policy = policy, rows = rows, temperature = temperature }, Reference)
@@ -32,7 +32,7 @@ end
 
 --- Lays log-probs of each response's tokens beside them, as r.tokens[name].
 function Reference:logp(groups, name)
-  for _, micro in ipairs(forest.cut(groups, self.rows)) do
+  for _, micro in ipairs(forest.cut(groups, self.rows, self.cells)) do
     tensor.scope(function()
       local _, _, n, responses = forest.lay(micro)
       forest.assign(responses, name, n > 0 and of_micro(self, micro) or {})

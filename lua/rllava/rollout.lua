@@ -24,16 +24,25 @@ local function banned_ids(policy)
   return banned, vocab
 end
 
+--- Rows of prompts in one step of the engine, at most.
+Rollout.PROMPT_ROWS = 2048
+
+--- Rows of the cache: room for at_once samples, n below a prompt, at their longest.
+function Rollout.slots(options)
+  local n = options.n or 1
+  local at_once = math.max(options.at_once or 64, n)
+  local page = function(rows) return math.ceil(rows / 16) * 16 end
+  return math.ceil(at_once / n) * page(options.max_prompt) + at_once * page(options.max_new)
+end
+
 --- options: at_once samples decoded together; max_prompt, max_new tokens; n samples a prompt, as a
 --- rule; dtype; skip_special = false keeps special tokens in r.text.  The cache has room for so many at their longest.
 function Rollout.new(policy, options)
   local self = setmetatable({ policy = policy, options = options, waiting = {} }, Rollout)
-  local at_once, n = options.at_once or 64, options.n or 1
-  local page = function(rows) return math.ceil(rows / 16) * 16 end
-  local slots = math.ceil(at_once / n) * page(options.max_prompt) + at_once * page(options.max_new)
   local banned, vocab = banned_ids(policy)
-  self.engine = check(C.rl_engine_new(policy.model.tape, options.dtype or C.RL_FLOAT, slots, at_once,
-    options.prompt_rows or 2048, banned, vocab))
+  self.engine = check(C.rl_engine_new(policy.model.tape, options.dtype or C.RL_FLOAT,
+    Rollout.slots(options), options.at_once or 64, options.prompt_rows or Rollout.PROMPT_ROWS, banned,
+    vocab))
   self.stop = policy:stop_ids()
   return self
 end

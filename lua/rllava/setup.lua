@@ -182,6 +182,7 @@ function setup.open(cfg, purpose)
   if cfg.trainer.threads then C.rl_threads(cfg.trainer.threads) end
   local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = cfg.algorithm }
   self.needs = needs(self.algorithm, cfg)
+  self.plan = not purpose and require("rllava.plan").check(cfg) or nil
   self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed })
   self.prompt_options = prompt_options(self, cfg)
   if purpose ~= "eval" then
@@ -192,6 +193,7 @@ function setup.open(cfg, purpose)
   self.val_sets, self.val_ways = val_sets(cfg), val_ways(cfg)
   if purpose ~= "eval" then open_training(self, cfg) end
   self.rollout = rollout(self, cfg)
+  if self.plan then require("rllava.plan.warm").up(self, self.plan) end
   if cfg.reward then self.rewards = require("rllava.reward").open(cfg.reward, cfg) end
   return self
 end

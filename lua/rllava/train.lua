@@ -50,6 +50,7 @@ function Trainer:step(step)
   if self.reference then self.reference:follow(self.policy, step, self.cfg.loss) end
   for name, value in pairs(metrics.of_batch(batch, self.clock)) do found[name] = value end
   self.step_done = step
+  self.feed:release()
   return found, batch
 end
 
@@ -263,6 +264,7 @@ function Trainer:train()
 end
 
 function Trainer:close()
+  require("rllava.plan").done()
   self.rollout:close()
   if self.rewards then self.rewards:close() end
 end

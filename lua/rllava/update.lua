@@ -31,7 +31,7 @@ heads.value = function(self, n)
 end
 
 --- policy: what is trained.  cfg: { optim = { betas, eps, weight_decay, decay_matrices_only },
---- max_grad_norm, skip_grad_norm, micro_tokens, temperature, recompute, dtype, seed,
+--- max_grad_norm, skip_grad_norm, micro_tokens, micro_cells, temperature, recompute, dtype, seed,
 --- head = "logp entropy" or "value", objective(algorithm, part, cfg) -> scalar, metrics }.
 function Updater.new(policy, cfg)
   local self = setmetatable({ policy = policy, cfg = cfg, skipped = 0, updates = 0 }, Updater)
@@ -96,7 +96,7 @@ end
 --- A field of all groups by the weights as they are, without gradients -> [tokens].
 function Updater:values(groups, field)
   local out = {}
-  for _, micro in ipairs(forest.cut(trained(groups), self.cfg.micro_tokens)) do
+  for _, micro in ipairs(forest.cut(trained(groups), self.cfg.micro_tokens, self.cfg.micro_cells)) do
     tensor.scope(function()
       self:forward(micro)
       local n = C.rl_batch_pairs(self.batch)
@@ -135,7 +135,7 @@ function Updater:accumulate(groups, algorithm, cfg)
   groups = trained(groups)
   local acc, from = {}, 0
   local mini, totals = self:prepare(groups, algorithm, cfg)
-  for _, micro in ipairs(forest.cut(groups, self.cfg.micro_tokens)) do
+  for _, micro in ipairs(forest.cut(groups, self.cfg.micro_tokens, self.cfg.micro_cells)) do
     tensor.scope(function()
       self:forward(micro)
       local part = self:part(micro, totals, mini, from)

@@ -6,7 +6,7 @@ local prompt = require "rllava.prompt"
 
 local validate = {}
 
-local CHUNK = 256                                       -- rows whose pictures are in memory at once
+local CHUNK = 256                                       -- rows in flight at once where no plan says fewer
 local STREAM = 2 ^ 30                                   -- far from the streams of training
 
 --- Asks for the responses to rows from .. to and waits for them.
@@ -26,7 +26,8 @@ local function chunk(trainer, rows, ways, from, to, groups)
     trainer:hand_out(r, asked[r.request].row)
   end)
   for number, g in pairs(asked) do
-    g.responses, g.prompt = done[number], { n = g.prompt.n, text = g.prompt.text }
+    g.responses = done[number]
+    prompt.release(g.prompt)
   end
 end
 
@@ -34,8 +35,9 @@ end
 function validate.set(trainer, rows, ways)
   local groups, out = {}, {}
   for w in ipairs(ways) do groups[w] = {} end
-  for from = 1, rows.n, CHUNK do
-    chunk(trainer, rows, ways, from, math.min(rows.n, from + CHUNK - 1), groups)
+  local size = trainer.plan and trainer.plan.worst.val_prompts or CHUNK
+  for from = 1, rows.n, size do
+    chunk(trainer, rows, ways, from, math.min(rows.n, from + size - 1), groups)
   end
   for w in ipairs(ways) do
     out[w] = Batch.new(groups[w])
