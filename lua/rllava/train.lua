@@ -122,12 +122,7 @@ end
 
 --- Gives a response to the rewards' workers.
 function Trainer:hand_out(r, row)
-  if not self.rewards then return end
-  local text = r.text
-  if not self.cfg.reward_options.skip_special_tokens then
-    text = self.policy.tokenizer:decode_ints(r.ids, r.n, false)
-  end
-  self.rewards:submit(r, text, row.answer, row)
+  if self.rewards then self.rewards:submit(r, r.text, row.answer, row) end
 end
 
 --- Scoring: waits for what has not come back yet -> scores [responses].
