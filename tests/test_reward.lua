@@ -219,11 +219,13 @@ for _, name in ipairs(T.list(T.goldens .. "/algorithms")) do
   if name:find "^overlong" then
     T.golden("algorithms/" .. name .. " (reward)", function()
       local g, worst = json.decode(T.read(T.goldens .. "/algorithms/" .. name)), 0
+      local want = g.outputs.overlong_reward or g.outputs.soft_punishment    -- before the factor
       local f = reward("overlong", { max_length = g.config.max_response_length,
-        buffer = g.config.overlong_buffer_length, factor = g.config.overlong_penalty_factor })
+        buffer = g.config.overlong_buffer_length,
+        factor = g.outputs.overlong_reward and g.config.overlong_penalty_factor or 1 })
       for i, n in ipairs(g.inputs.response_length.data) do
         local got = f("", "", { response_length = n }).overall
-        worst = math.max(worst, math.abs(got - g.outputs.overlong_reward.data[i]) / 1e-6)
+        worst = math.max(worst, math.abs(got - want.data[i]) / 1e-6)
       end
       return worst
     end)
