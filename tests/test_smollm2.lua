@@ -1,4 +1,5 @@
---- A real checkpoint, SmolLM2-135M-Instruct, against the reference: RLLAVA_SMOLLM2 names its folder or .gguf file.
+--- A real checkpoint, SmolLM2-135M-Instruct, against the reference: RLLAVA_SMOLLM2 names its folder
+--- or .gguf file; else it is the one that recipes/grpo_arithmetic.lua fetches.
 local ffi = require "ffi"
 local T = require "check"
 local json = require "rllava.json"
@@ -8,13 +9,15 @@ local C, check = rl.C, rl.check
 
 local path = T.goldens .. "/models/smollm2-135m/smollm2-135m.json"
 
---- The weights: where the environment says, or beside the golden values.
+--- The weights: where the environment says, beside the golden values, or as the recipe has them.
 local function weights()
   local given = os.getenv "RLLAVA_SMOLLM2"
   if given then return given end
   for _, name in ipairs(T.list(T.goldens .. "/models/smollm2-135m")) do
     if name:find "%.gguf$" then return T.goldens .. "/models/smollm2-135m/" .. name end
   end
+  local ok, file = pcall(require("rllava.model_source").find, "smollm2-135m")
+  return ok and file or nil
 end
 
 local function near(name, got, want, tolerance)
