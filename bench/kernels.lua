@@ -8,27 +8,14 @@ local rl = require "rllava.ffi"
 local nn = require "rllava.nn"
 local C, check = rl.C, rl.check
 
-local SECONDS = 0.4         -- of measuring a shape
-local CACHE = 24e6          -- weights of more bytes come from memory
+local limits = dofile "bench/limits.lua"
+local measure = limits.measure
 
 -- rows, k, n
 local shapes = {
   { 1, 576, 1536 }, { 8, 576, 1536 }, { 32, 576, 1536 }, { 64, 576, 1536 }, { 256, 576, 1536 }, { 64, 192, 192 },
   { 1, 576, 49152 }, { 8, 576, 49152 }, { 64, 576, 49152 }, { 256, 576, 49152 }, { 2048, 2048, 2048 },
 }
-
---- Seconds of body, run for SECONDS: the median, and the least.
-local function measure(body)
-  local times, start = {}, C.rl_clock()
-  body()
-  repeat
-    local t = C.rl_clock()
-    body()
-    times[#times + 1] = C.rl_clock() - t
-  until C.rl_clock() - start > SECONDS and #times >= 5
-  table.sort(times)
-  return { times[math.ceil(#times / 2)], times[1] }
-end
 
 --- Seconds of a linear layer in a replay, forward, and of its backward pass.
 local function linear(rows, k, n, dtype)
@@ -47,7 +34,7 @@ end
 
 local function limit(rows, k, n, dtype, peak, bytes)
   local weights = k * n * (dtype == C.RL_HALF and 2 or 4)
-  return weights > CACHE and math.min(peak, bytes * 2 * rows * k * n / weights) or peak
+  return limits.roof(peak, bytes, 2 * rows * k * n, weights > limits.CACHE and weights or 0)
 end
 
 local function table_of(path, name, dtype, bytes)

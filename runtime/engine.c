@@ -139,6 +139,7 @@ rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int t
         return rl_fail("engine: expected slots, samples at once and tokens of a step, got %d, %d, %d", slots, at_once, tokens);
     rl_replay *replay = rl_replay_new(tape, "logp entropy", 0, 0, dtype);
     if (!replay) return NULL;
+    replay->phase = "sampling";
     rl_engine *e = calloc(1, sizeof *e);
     *e = (rl_engine){ .replay = replay, .at_once = at_once, .prompt_rows = tokens, .vocab = vocabulary(tape), .quit = true };
     e->finished_end = &e->finished;

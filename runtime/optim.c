@@ -1,6 +1,7 @@
 /* AdamW, fused with clipping: one pass over weights, gradients and moments. */
 #include "runtime.h"
 #include "memory.h"
+#include "profile.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,14 +49,24 @@ static void step(void *arg, rl_part p) {
     }
 }
 
+/* Weights, gradients and moments are read and written; a dozen operations each. */
+static void count(const rl_adamw *o, double start) {
+    double n = 0;
+    for (int i = 0; i < o->n; i++)
+        if (o->m[i] && o->params[i]->grad) n += (double)rl_storage(o->params[i]);
+    rl_profile_add((rl_event){ "adamw", NULL, "optimizer", RL_FORWARD, start, rl_clock() - start, 12 * n, 32 * n });
+}
+
 int rl_adamw_step(rl_adamw *o, double lr, const double *decay, double grad_scale) {
     if (!o) return -1;
+    const double start = rl_clock();
     for (int i = 0; i < o->n; i++) rl_param_settle(o->params[i]);
     o->steps++;
     step_arg a = { o, decay, (float)grad_scale, lr, 1 - pow(o->beta1, o->steps), 1 - pow(o->beta2, o->steps) };
     rl_pool_run(step, &a);
     for (int i = 0; i < o->n; i++)
         if (o->params[i]->half && o->m[i]) rl_param_half(o->params[i]);
+    if (rl_is_profiling()) count(o, start);
     return 0;
 }
 

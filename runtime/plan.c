@@ -1,6 +1,7 @@
 /* The plan of a replay: which operations run, when each value's numbers live, where they lie. */
 #include "replay.h"
 #include "memory.h"
+#include "profile.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,7 @@ static void add_step(builder *b, int node, bool backward, bool again) {
     rl_replay *r = b->r;
     rl_step *s = &r->steps[r->nsteps++];
     *s = (rl_step){ .node = r->tape->nodes[node], .backward = backward };
+    for (int i = node; i >= 0 && !s->weight; i--) s->weight = rl_profile_weight(&r->tape->nodes[i]);
     s->node.t = r->t;
     for (int k = 0; k < RL_MAX_IN; k++) s->node.in[k] = seen(b, s->node.in[k], b->segment[node], again);
     for (int k = 0; k < RL_MAX_OUT; k++) s->node.out[k] = seen(b, s->node.out[k], b->segment[node], again);

@@ -2,6 +2,7 @@
  * where one needs what another made. */
 #include "replay.h"
 #include "memory.h"
+#include "profile.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,7 +51,8 @@ rl_replay *rl_replay_new(rl_tape *t, const char *outputs, int train, int recompu
     if (!t) return NULL;
     if (dtype != RL_FLOAT && dtype != RL_HALF) return rl_fail("replay: dtype: expected RL_FLOAT or RL_HALF, got %d", dtype);
     rl_replay *r = calloc(1, sizeof *r);
-    *r = (rl_replay){ .tape = t, .train = train, .recompute = recompute && train, .t = (rl_dtype)dtype };
+    *r = (rl_replay){ .tape = t, .train = train, .recompute = recompute && train, .t = (rl_dtype)dtype,
+                       .phase = train ? "update" : "scoring" };
     r->rows = malloc(sizeof *r->rows * (size_t)(t->nkinds + 1));
     for (int i = 0; i < t->nkinds; i++) r->rows[i] = -1;
     if (ask(r, outputs) || rl_plan_build(r) || check_weights(r)) { rl_replay_free(r); return NULL; }
@@ -183,11 +185,16 @@ static void walk(void *arg, rl_part p) {
     for (int s = a->from; s < a->to; s++) {
         const rl_step *step = &a->r->steps[s];
         const rl_part mine = step->small ? (rl_part){ 0, 1 } : p;
+        const bool counted = rl_is_profiling() && p.i == 0 && !step->skip;
+        const double start = counted ? rl_clock() : 0;
         if (!step->small || p.i == 0) {
             if (!step->skip) (step->backward ? step->node.op->grad : step->node.op->run)(&step->node, mine);
             for (int z = 0; z < step->nzero; z++) clear(step->zero[z], mine);
         }
         if (!step->small || (s + 1 < a->to && !a->r->steps[s + 1].small)) rl_pool_meet(p);
+        if (counted)
+            rl_profile_node(&step->node, step->backward ? RL_BACKWARD : s < a->r->nforward ? RL_FORWARD : RL_AGAIN, start,
+                            a->r->phase, step->weight);
     }
 }
 

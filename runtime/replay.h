@@ -3,8 +3,9 @@
 #define RL_REPLAY_H
 #include "runtime.h"
 
-/* One operation, forward, again, or backward; while it runs, zero[] are cleared for the step after it. */
-typedef struct { rl_node node; bool backward, small, skip; rl_tensor **zero; int nzero; } rl_step;
+/* One operation, forward, again, or backward; while it runs, zero[] are cleared for the step after it.  weight: the
+ * parameter that it, or the last one before it, reads. */
+typedef struct { rl_node node; bool backward, small, skip; rl_tensor **zero; int nzero; const char *weight; } rl_step;
 /* Numbers of a value (or its gradient) that live from step first to step last in the arena. */
 typedef struct { rl_tensor *value; bool grad, seed; int first, last; int64_t offset; } rl_life;
 typedef struct { rl_tensor *value, *live; const char *name; } rl_asked;   /* an output, and what was given out */
@@ -19,6 +20,7 @@ struct rl_replay {
     rl_asked *asked; int nasked;
     int64_t *rows, *most;           /* by row kind, -1: not bound; rows that the arena was reserved for, or NULL */
     char *arena; int64_t arena_bytes, needed;
+    const char *phase;              /* for the profile */
     bool laid_out, ready;           /* for the rows that are bound; the parameters have numbers */
 };
 

@@ -489,6 +489,18 @@ rl_tensor *rl_replay_output(rl_replay *r, const char *name);
 /* Adds to the gradients of all trained parameters. */
 int rl_replay_backward(rl_replay *r);
 
+/* ---- profile ---- */
+
+enum { RL_FORWARD, RL_AGAIN, RL_BACKWARD };
+/* One operation that ran.  weight: the parameter that it, or the last one before it, read (or NULL); phase: "sampling",
+ * "scoring", "update", "loss" or "optimizer"; pass: RL_FORWARD ...; start, seconds: of rl_clock; flop, bytes: what it
+ * has to do at least. */
+typedef struct { const char *op, *weight, *phase; int pass; double start, seconds, flop, bytes; } rl_event;
+/* on: counts every operation from now on, from nothing; 0: counts no more.  Costs one branch a step while it is off. */
+int rl_profile(int on);
+/* What was counted, in the order of its ending; lost: how many more there were.  Weights must live. */
+const rl_event *rl_profile_events(int *n, int *lost);
+
 /* ---- media: what pictures add to a batch ---- */
 
 /* Inputs of a vision tape for one prompt, by name; batches lay several end to end and shift the indices. */

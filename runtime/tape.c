@@ -2,6 +2,7 @@
  * rows for a replay. */
 #include "runtime.h"
 #include "memory.h"
+#include "profile.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,8 +204,11 @@ bool rl_is_small(const rl_node *n) {
 
 void rl_run_node(const rl_node *n, bool backward) {
     run_arg a = { n, backward };
+    const bool counted = rl_is_profiling();
+    const double start = counted ? rl_clock() : 0;
     if (rl_is_small(n)) run_part(&a, (rl_part){ 0, 1 });
     else rl_pool_run(run_part, &a);
+    if (counted) rl_profile_node(n, backward ? RL_BACKWARD : RL_FORWARD, start, "loss", NULL);
 }
 
 int rl_backward(rl_tensor *loss) {

@@ -28,6 +28,21 @@ function commands.plan(path, ...)
   return 1
 end
 
+--- rllava profile RECIPE [steps=N] [out=FILE] [key=value ...]: where the time of N steps (2) goes, by
+--- phase, operation and layer; FILE (profile.json) is a trace for chrome://tracing.
+function commands.profile(path, ...)
+  if not path then error("profile: expected a recipe's file", 0) end
+  local steps, out, overrides = 2, "profile.json", {}
+  for _, a in ipairs { ... } do
+    local count, file = a:match "^steps=(%d+)$", a:match "^out=(.+)$"
+    steps, out = tonumber(count) or steps, file or out
+    if not count and not file then overrides[#overrides + 1] = a end
+  end
+  if steps < 1 then error("profile: steps: expected at least 1", 0) end
+  require("rllava.profile").run(require("rllava.recipe").load(path, overrides), steps, out)
+  return 0
+end
+
 --- rllava show RUN [STEP [N] [train|val]]: responses of a step.
 function commands.show(folder, step, n, kind)
   if n == "val" or n == "train" then n, kind = nil, n end
