@@ -9,11 +9,13 @@ step() {
 }
 step "tests" "$build/rllava" tests/run.lua
 if [ -d ../shared/goldens ]; then
+  "$build/rllava" -e 'pcall(require "rllava.model_source".fetch, "smollm2-135m")'   # a real model's weights
   step "goldens, all of them" env RLLAVA_GOLDENS=../shared/goldens "$build/rllava" tests/run.lua goldens
 fi
 asan="$build-asan" tsan="$build-tsan"
 compile "$asan" -DRLLAVA_SANITIZE=address,undefined -DRLLAVA_FUZZ=ON
-step "tests under ASan and UBSan" env ASAN_OPTIONS=detect_leaks=0 "$asan/rllava" tests/run.lua
+step "tests under ASan and UBSan" env ASAN_OPTIONS=detect_leaks=0 RLLAVA_TESTS=sanitized \
+  "$asan/rllava" tests/run.lua
 for target in tests/fuzz/*.c; do
   name=$(basename "$target" .c)
   if [ "$name" != drive ]; then
