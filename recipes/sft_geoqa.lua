@@ -13,5 +13,6 @@ return rl.recipe {
   rollout   = { max_new_tokens = 56, val_sampled = true },
   optim     = { lr = 1.5e-3, betas = { 0.9, 0.98 }, weight_decay = 0.01, decay_matrices_only = true, skip_grad_norm = 0,
                 warmup_steps = 100, schedule = "wsd", decay_ratio = 650 / 3000, min_lr_ratio = 0.05 },
-  trainer   = { max_steps = 3000, val_freq = 500, save_freq = 500, save_limit = 2, micro_tokens = 4096, save_dtype = "bf16" },
+  trainer   = { max_steps = 3000, val_freq = 500, save_freq = 500, save_limit = 2, micro_tokens = 4096,
+                save_dtype = "bf16" },
 }

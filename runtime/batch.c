@@ -124,7 +124,8 @@ int rl_batch_segment(rl_batch *b, int parent, const int *ids, int n, const int *
 
 int rl_batch_media(rl_batch *b, int s, const rl_media *m) {
     if (!m) return -1;
-    if (s < 0 || s >= b->nsegments) return rl_refuse("batch: media: expected a segment from 0 to %d, got %d", b->nsegments - 1, s);
+    if (s < 0 || s >= b->nsegments)
+        return rl_refuse("batch: media: expected a segment from 0 to %d, got %d", b->nsegments - 1, s);
     if (rl_media_check(m, b->segments[s].rows)) return -1;
     rl_media_pack_add(b->media, m, b->segments[s].row, 0, b->segments[s].rows);
     return 0;
@@ -132,8 +133,6 @@ int rl_batch_media(rl_batch *b, int s, const rl_media *m) {
 
 int rl_batch_tokens(const rl_batch *b) { return b->tokens; }
 int rl_batch_pairs(const rl_batch *b) { return b->npairs; }
-int rl_batch_row(const rl_batch *b, int s) { return b->segments[s].row; }
-int rl_batch_position(const rl_batch *b, int s, int axis) { return b->segments[s].last[axis]; }
 
 static int by_row(const void *x, const void *y) {
     const pair *a = x, *b = y;

@@ -134,9 +134,11 @@ static void make_locks(rl_engine *e) {
     pthread_condattr_destroy(&forward);
 }
 
-rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens, const unsigned char *banned, int vocab) {
+rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens, const unsigned char *banned,
+                         int vocab) {
     if (slots < 1 || at_once < 1 || tokens < 1)
-        return rl_fail("engine: expected slots, samples at once and tokens of a step, got %d, %d, %d", slots, at_once, tokens);
+        return rl_fail("engine: expected slots, samples at once and tokens of a step, got %d, %d, %d", slots, at_once,
+                       tokens);
     rl_replay *replay = rl_replay_new(tape, "logp entropy", 0, 0, dtype);
     if (!replay) return NULL;
     replay->phase = "sampling";
@@ -222,11 +224,14 @@ static int check_ids(const rl_engine *e, const char *what, const int *ids, int n
 static int check_settings(const rl_request *q) {
     if (!(q->temperature >= 0 && q->temperature < 1e6))
         return rl_refuse("engine: request: temperature: expected 0 or more, got %g", q->temperature);
-    if (!(q->top_p > 0 && q->top_p <= 1)) return rl_refuse("engine: request: top_p: expected above 0 to 1, got %g", q->top_p);
+    if (!(q->top_p > 0 && q->top_p <= 1))
+        return rl_refuse("engine: request: top_p: expected above 0 to 1, got %g", q->top_p);
     if (!(q->min_p >= 0 && q->min_p <= 1)) return rl_refuse("engine: request: min_p: expected 0 to 1, got %g", q->min_p);
     if (q->top_k < 0) return rl_refuse("engine: request: top_k: expected 0 or more, got %d", q->top_k);
-    if (!(q->seed >= 0 && q->seed < 9007199254740992.) || !(q->stream >= 0 && q->stream < 2147483648.) || q->first_sample < 0)
-        return rl_refuse("engine: request: expected a seed below 2^53 and a stream below 2^31, got %g, %g", q->seed, q->stream);
+    if (!(q->seed >= 0 && q->seed < 9007199254740992.) ||
+        !(q->stream >= 0 && q->stream < 2147483648.) || q->first_sample < 0)
+        return rl_refuse("engine: request: expected a seed below 2^53 and a stream below 2^31, got %g, %g", q->seed,
+                         q->stream);
     for (int i = 0; i < q->nbias; i++)
         if (!(q->bias[i] - q->bias[i] == 0)) return rl_refuse("engine: request: bias %d: expected a finite number", i);
     return 0;

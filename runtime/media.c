@@ -193,7 +193,9 @@ static int check_rows(rl_media_pack *p, const packed *x) {
     return rows == want ? 0 : rl_refuse("media: %s: expected %d rows of %s, got %d", x->input, want, x->kind, rows);
 }
 
-static bool is_text(const char *kind) { return !strcmp(kind, "tokens") || !strcmp(kind, "answers") || !strcmp(kind, "pairs"); }
+static bool is_text(const char *kind) {
+    return !strcmp(kind, "tokens") || !strcmp(kind, "answers") || !strcmp(kind, "pairs");
+}
 
 int rl_media_pack_reserve(rl_media_pack *p, const rl_media *m, int n) {
     for (int i = 0; i < m->n; i++)

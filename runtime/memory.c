@@ -22,7 +22,8 @@ static int take(int64_t n) {
     const int64_t most = atomic_load(&limit), now = atomic_fetch_add(&used, n) + n;
     if (most && now > most) {
         atomic_fetch_sub(&used, n);
-        return rl_refuse("memory: expected at most %.0f MiB (trainer.memory), %.0f MiB are in use and %.1f MiB more were asked for",
+        return rl_refuse("memory: expected at most %.0f MiB (trainer.memory), %.0f MiB are in use and %.1f MiB "
+                         "more were asked for",
                          (double)most / 1048576, (double)(now - n) / 1048576, (double)n / 1048576);
     }
     int64_t top = atomic_load(&peak);

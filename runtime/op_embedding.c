@@ -97,7 +97,8 @@ rl_tensor *rl_place(rl_tensor *x, rl_tensor *rows, rl_tensor *index) {
     if (check_index("place", index, INT32_MIN, x->dim[0])) return NULL;
     if (rows->dim[0] != index->dim[0])
         return rl_fail("place: rows: expected one for each index %s, got %s", rl_shape(index), rl_shape(rows));
-    if (rl_cols(x) != rl_cols(rows)) return rl_fail("place: rows: expected rows as of x %s, got %s", rl_shape(x), rl_shape(rows));
+    if (rl_cols(x) != rl_cols(rows))
+        return rl_fail("place: rows: expected rows as of x %s, got %s", rl_shape(x), rl_shape(rows));
     return rl_apply(&place, (rl_node){ .in = { x, rows, index }, .out = { rl_like(x) } });
 }
 

@@ -58,7 +58,8 @@ static void binary_grad(const rl_node *n, rl_part p) {
     const shapes s = broadcast(n->in[0], n->in[1]);
     for (int which = 0; which < 2; which++) {
         float *dx = rl_grad_or_null(n->in[which]);
-        if (dx) rl_k->binary_grad(p, n->i[0], which, dx, rl_grad(n->out[0]), n->in[0]->data, n->in[1]->data,
+        if (dx) rl_k->binary_grad(p, n->i[0], which, dx, rl_grad(n->out[0]),
+                      n->in[0]->data, n->in[1]->data,
                                   s.dim, s.a, s.b);
         if (rl_root(n->in[0]) == rl_root(n->in[1])) rl_pool_meet(p);    /* both add to the same place */
     }
@@ -89,8 +90,8 @@ static void swiglu_run(const rl_node *n, rl_part p) {
     rl_k->swiglu(p, n->out[0]->data, n->in[0]->data, n->in[1]->data, rl_numel(n->in[0]));
 }
 static void swiglu_grad(const rl_node *n, rl_part p) {
-    rl_k->swiglu_grad(p, rl_grad_or_null(n->in[0]), rl_grad_or_null(n->in[1]), rl_grad(n->out[0]), n->in[0]->data, n->in[1]->data,
-                      rl_numel(n->in[0]));
+    rl_k->swiglu_grad(p, rl_grad_or_null(n->in[0]), rl_grad_or_null(n->in[1]), rl_grad(n->out[0]),
+                      n->in[0]->data, n->in[1]->data, rl_numel(n->in[0]));
 }
 static const rl_op swiglu = { "swiglu", swiglu_run, swiglu_grad, 3, 0, NULL };
 

@@ -24,7 +24,8 @@ static void rope_run(const rl_node *n, rl_part p) {
 static void rope_grad(const rl_node *n, rl_part p) {
     rl_tensor *x = n->in[0];
     const int64_t stride = x->dim[1] * x->dim[2];
-    rl_k->rope(p, rl_grad(x), rl_grad(n->out[0]), n->in[1]->data, x->dim[0], x->dim[1], x->dim[2] / 2, stride, stride, -1, 1);
+    rl_k->rope(p, rl_grad(x), rl_grad(n->out[0]), n->in[1]->data, x->dim[0], x->dim[1], x->dim[2] / 2, stride,
+               stride, -1, 1);
 }
 static const rl_op rope = { "rope", rope_run, rope_grad, 2, 0, NULL };
 

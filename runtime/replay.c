@@ -63,7 +63,8 @@ void rl_replay_free(rl_replay *r) {
     if (!r) return;
     for (int s = 0; s < r->nsteps; s++) free(r->steps[s].zero);
     rl_alloc_free(r->arena);
-    free(r->value[0]), free(r->value[1]), free(r->steps), free(r->lives), free(r->asked), free(r->rows), free(r->most), free(r);
+    free(r->value[0]), free(r->value[1]), free(r->steps), free(r->lives), free(r->asked);
+    free(r->rows), free(r->most), free(r);
 }
 
 int rl_replay_rows(rl_replay *r, const char *kind, int rows) {
@@ -216,7 +217,8 @@ static int run(rl_replay *r, int from, int to) {
 static int check_range(const char *what, const int32_t *ids, int64_t n, int64_t vocab) {
     for (int64_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= vocab)
-            return rl_refuse("replay: %s %lld: expected 0 to %lld, got %d", what, (long long)i, (long long)vocab - 1, ids[i]);
+            return rl_refuse("replay: %s %lld: expected 0 to %lld, got %d", what, (long long)i,
+                             (long long)vocab - 1, ids[i]);
     return 0;
 }
 
@@ -227,7 +229,8 @@ static int check_inputs(const rl_replay *r) {
         const rl_node *n = &r->steps[s].node;
         const int64_t vocab = n->in[1] ? n->in[1]->dim[0] : 0;
         if (r->steps[s].skip) continue;
-        if (n->op == &rl_op_embedding && n->in[0]->data && check_range("id", n->in[0]->data, rl_numel(n->in[0]), vocab)) return -1;
+        if (n->op == &rl_op_embedding && n->in[0]->data &&
+            check_range("id", n->in[0]->data, rl_numel(n->in[0]), vocab)) return -1;
         const rl_table *t = n->op == &rl_op_attention ? n->in[3]->data : NULL;
         int64_t rows = 0;
         for (int i = 0; t && i < t->nruns; i++) rows += t->runs[i].qn;

@@ -277,7 +277,8 @@ void rl_draw_polygon(unsigned char *rgb, int width, int height, const int *corne
 /* A disc (thick 0) or a ring of that thickness inside radius r. */
 void rl_draw_circle(unsigned char *rgb, int width, int height, int x, int y, int r, int thick, int colour);
 /* Digits, letters A to Z and ?+-=.,: of a 5 x 7 font, each dot scale x scale pixels, advance pixels apart. */
-void rl_draw_text(unsigned char *rgb, int width, int height, int x, int y, const char *text, int scale, int advance, int colour);
+void rl_draw_text(unsigned char *rgb, int width, int height, int x, int y, const char *text, int scale,
+                  int advance, int colour);
 
 /* ---- processes ---- */
 
@@ -425,7 +426,6 @@ rl_tensor *rl_tape_rows(rl_tensor *x, const char *kind, int cols);
 int rl_tape_output(rl_tape *tape, const char *name, rl_tensor *x);
 /* Activations before this point may be dropped and computed again in the backward pass; x: the value that is kept. */
 int rl_tape_mark(rl_tensor *x);
-int rl_tape_nodes(const rl_tape *tape);
 
 /* ---- parameters ---- */
 
@@ -538,10 +538,6 @@ int rl_batch_segment(rl_batch *b, int parent, const int *ids, int n, const int *
 int rl_batch_media(rl_batch *b, int segment, const rl_media *m);
 int rl_batch_tokens(const rl_batch *b);
 int rl_batch_pairs(const rl_batch *b);
-/* First row of a segment. */
-int rl_batch_row(const rl_batch *b, int segment);
-/* Position of the last row of a segment on axis 0 to 2. */
-int rl_batch_position(const rl_batch *b, int segment, int axis);
 /* Where the pairs stand in the outputs: asked token k (segments in order) is element order[k]. */
 const int *rl_batch_order(rl_batch *b);
 /* Which row among those that answer stands before each token: of asked token k, row answer[k]. */
@@ -556,7 +552,8 @@ int rl_batch_bind(rl_batch *b, rl_replay *r, double temperature);
 typedef struct rl_engine rl_engine;
 /* slots: rows of the cache; at_once: samples decoded together at most; tokens: other rows of one step at most
  * (prompts, and what is computed again; longer ones go in pieces).  banned [vocab] bytes or NULL: ids never sampled. */
-rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens, const unsigned char *banned, int vocab);
+rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens,
+                         const unsigned char *banned, int vocab);
 void rl_engine_free(rl_engine *e);
 /* Bytes of the cache of such an engine. */
 double rl_engine_bytes(rl_tape *tape, int dtype, int slots);

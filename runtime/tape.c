@@ -21,7 +21,6 @@ void rl_tape_free(rl_tape *t) {
     free(t->values), free(t->nodes), free(t->kinds), free(t->marks), free(t->names), free(t);
 }
 
-int rl_tape_nodes(const rl_tape *t) { return t->nnodes; }
 
 int rl_tape_kind(rl_tape *t, const char *kind) {
     for (int i = 0; i < t->nkinds; i++)

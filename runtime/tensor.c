@@ -27,7 +27,8 @@ double rl_uniform(double seed, double counter) {
 
 int rl_want_floats(const char *op, const char *which, const rl_tensor *x) {
     if (x->dtype == RL_F32) return 0;
-    return rl_refuse("%s: %s: expected f32, got %s %s", op, which, x->dtype == RL_TABLE ? "a table" : "integers", rl_shape(x));
+    return rl_refuse("%s: %s: expected f32, got %s %s", op, which, x->dtype == RL_TABLE ? "a table" : "integers",
+                     rl_shape(x));
 }
 
 rl_tensor *rl_new(int dtype, int ndim, const int64_t *dim) {

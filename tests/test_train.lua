@@ -73,7 +73,6 @@ end)
 
 T.test("two steps, then two more after a restart, are four steps", function()
   local folder = run("resumed", "trainer.max_steps=2")
-  files.remove(files.join(folder, "checkpoints", "global_step_1"))
   run("resumed", "trainer.max_steps=4")
   same(folder, plain, 4)
 end)

@@ -108,4 +108,23 @@ function algorithm.load(spec, folder)
   return composed(spec, folder)
 end
 
+-- What a run can give an algorithm that asks for it.
+local given = { "greedy", "logp", "named", "prefix", "ref_logp", "score", "teacher", "value" }
+
+--- What the algorithm and the config ask of a run: { ref_logp, value, greedy, ... = true }.  Refuses
+--- needs that no run meets.
+function algorithm.asks(cfg)
+  local asked = { ref_logp = cfg.loss.use_kl_loss or cfg.loss.use_kl_in_reward }
+  local known = {}
+  for _, name in ipairs(given) do known[name] = true end
+  for _, need in ipairs(cfg.algorithm.needs or {}) do
+    if not known[need] then
+      rl.raise("algorithm %s: asks for '%s', which a training run does not give (it gives %s)",
+        cfg.algorithm.name, need, table.concat(given, ", "))
+    end
+    asked[need] = true
+  end
+  return asked
+end
+
 return algorithm

@@ -9,8 +9,7 @@
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local forest = require "rllava.forest"
-local kl = require "rllava.kl"
-local tensor = require "rllava.tensor"
+local score = require "rllava.score"
 
 local Batch = {}
 Batch.__index = Batch
@@ -39,20 +38,26 @@ local on_error = {
   raise = function(r) rl.raise("reward: %s", r.result.error) end,
 }
 
+--- Those of a list whose reward did not fail, or failed and is taken as a number all the same.
+local function usable(self, list, how)
+  local kept = {}
+  for _, r in ipairs(list) do
+    if r.result.error and not r.counted then self.failed, r.counted = self.failed + 1, true end
+    if not r.result.error or on_error[how or "drop"](r) then kept[#kept + 1] = r end
+  end
+  return kept
+end
+
 --- Takes over what the rewards said of each response (r.result = { overall, parts } or { error }).
---- how: "drop", "zero" or "raise" where there is an error.  Groups that lose all responses leave
---- the batch.
+--- how: "drop", "zero" or "raise" where there is an error.  Groups that lose all responses, or the
+--- greedy one that they are measured by, leave the batch.
 function Batch:score(how)
   local groups = {}
   self.failed = self.failed or 0
   for _, g in ipairs(self.groups) do
-    local kept = {}
-    for _, r in ipairs(g.responses) do
-      if r.result.error and not r.counted then self.failed, r.counted = self.failed + 1, true end
-      if not r.result.error or on_error[how or "drop"](r) then kept[#kept + 1] = r end
-    end
-    g.responses = kept
-    if #kept > 0 then groups[#groups + 1] = g end
+    g.responses = usable(self, g.responses, how)
+    if g.greedy then g.greedy = usable(self, g.greedy, how) end
+    if #g.responses > 0 and not (g.greedy and #g.greedy == 0) then groups[#groups + 1] = g end
   end
   self.groups = groups
   list_responses(self)
@@ -60,7 +65,7 @@ function Batch:score(how)
 end
 
 --- scores, sums [responses] and rewards [tokens] from the results; baseline [responses]: the greedy
---- response's score, where one was asked for (a failed one counts 0).
+--- response's score, where one was asked for.
 function Batch:lay_rewards()
   self.scores, self.rewards, self.sums, self.baseline = {}, {}, {}, nil
   for i, r in ipairs(self.responses) do
@@ -71,7 +76,7 @@ function Batch:lay_rewards()
   if not (self.groups[1] and self.groups[1].greedy) then return end
   self.baseline = {}
   for _, g in ipairs(self.groups) do
-    local b = g.greedy[1].result.overall or 0
+    local b = g.greedy[1].result.overall
     for _ in ipairs(g.responses) do self.baseline[#self.baseline + 1] = b end
   end
 end
@@ -105,30 +110,28 @@ function Batch:name_parts(weights)
   end
 end
 
---- Groups whose mean of a part of the reward ("overall": all of it) lies strictly between low and
---- high.
-function Batch:between(part, low, high)
-  local groups = {}
-  for _, g in ipairs(self.groups) do
-    local sum, n = 0, 0
-    for _, r in ipairs(g.responses) do
-      local value = part == "overall" and r.result.overall or r.result.parts[part]
-      if not value then
-        rl.raise("loss.filter_key: the reward gives no part named '%s'", part)
-      end
-      if not r.beside then sum, n = sum + value, n + 1 end
+--- Groups worth training on (see score.filter), by the part of the reward that cfg.filter_key names
+--- ("overall": all of it).  Demonstrations beside the samples do not count.
+function Batch:worth(cfg)
+  local values, of, groups, part = {}, {}, {}, cfg.filter_key
+  for i, r in ipairs(self.responses) do
+    local value = part == "overall" and r.result.overall or r.result.parts[part]
+    if not value then
+      rl.raise("loss.filter_key: the reward gives no part named '%s'", part)
     end
-    local mean = sum / math.max(1, n)
-    if mean > low and mean < high then groups[#groups + 1] = g end
+    if not r.beside then values[#values + 1], of[#of + 1] = value, self.group[i] end
+  end
+  for _, k in ipairs(score.filter(values, of, cfg)) do
+    local g = self.groups[of[k]]
+    if groups[#groups] ~= g then groups[#groups + 1] = g end
   end
   return groups
 end
 
---- Soft punishment of length: 0 up to max - buffer tokens, falling to -factor at max.
---- arXiv:2503.14476, eq. 13
+--- Soft punishment of length, factor times score.overlong, added to each response's reward.
 function Batch:punish_length(max, buffer, factor)
   for _, r in ipairs(self.responses) do
-    local penalty = math.max(-1, math.min(0, (max - buffer - r.n) / buffer))
+    local penalty = score.overlong(r.n, max, buffer)
     r.result.overall = r.result.overall + factor * penalty
     r.result.parts.overlong = penalty
   end
@@ -145,29 +148,19 @@ function Batch:mask_truncated()
   self:lay_rewards()
 end
 
---- KL of each token of a response [trained tokens], old policy to reference.
-local function kl_of(r, estimator)
-  if forest.count(r) == 0 then return {} end
-  return kl.estimate(estimator, tensor.tensor(r.tokens.old_logp),
-    tensor.tensor(r.tokens.ref_logp)):totable()
-end
-
 --- rewards [tokens] -= beta KL(old policy, reference), beta from the controller, which then hears
 --- of the mean KL: kl, over responses their mean; kl_coef: the beta that was used.
 function Batch:penalise_kl(estimator, controller)
-  local at, sum, beta = 0, 0, controller.value
-  tensor.scope(function()
-    for i, r in ipairs(self.responses) do
-      local d, own, left = kl_of(r, estimator), 0, 0
-      for t, v in ipairs(d) do
-        self.rewards[at + t] = self.rewards[at + t] - beta * v
-        own, left = own + v, left + self.rewards[at + t]
-      end
-      if #d > 0 then self.sums[i] = left end
-      at, sum = at + #d, sum + own / math.max(1, #d)
-    end
-  end)
-  self.kl, self.kl_coef = sum / #self.responses, beta
+  local lists = { lengths = self.lengths, rewards = self.rewards, old_logp = self:lists "old_logp",
+    ref_logp = self:lists "ref_logp" }
+  self.kl_coef = controller.value
+  self.rewards, self.kl = score.kl_in_reward(lists, estimator, self.kl_coef)
+  local at = 0
+  for i, n in ipairs(self.lengths) do
+    if n > 0 then self.sums[i] = 0 end
+    for t = at + 1, at + n do self.sums[i] = self.sums[i] + self.rewards[t] end
+    at = at + n
+  end
   controller.update(self.kl, #self.responses)
 end
 

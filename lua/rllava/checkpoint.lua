@@ -71,8 +71,7 @@ end
 
 local function write_state(path, policy, optimizer, state, masters)
   local head = head_of(policy, optimizer, state, masters)
-  local out = check(C.rl_output_open(path, LEVEL))
-  local ok, why = pcall(function()
+  files.stream(path, LEVEL, function(out)
     check(C.rl_output_write(out, ffi.new("double[1]", #head), 8))
     check(C.rl_output_write(out, head, #head))
     if optimizer then
@@ -85,11 +84,6 @@ local function write_state(path, policy, optimizer, state, masters)
       end)
     end
   end)
-  if not ok then
-    C.rl_output_discard(out)
-    error(why, 0)
-  end
-  check(C.rl_output_commit(out))
 end
 
 local function list_files(folder, prefix, list)

@@ -38,11 +38,21 @@ function files.read(path)
   return mapped(path, function(map) return ffi.string(map.data, map.size) end)
 end
 
---- text becomes the content of path at once: a reader sees the old file or the new one.
-function files.write(path, text)
-  local out = check(C.rl_output_open(path, 0))
-  C.rl_output_write(out, text, #text)
+--- What body(out) writes to out (an rl_output) becomes the content of path at once: a reader sees the
+--- old file or the new one, and the old one where body raises.  level: as rl_output_open takes it.
+function files.stream(path, level, body)
+  local out = check(C.rl_output_open(path, level))
+  local ok, why = pcall(body, out)
+  if not ok then
+    C.rl_output_discard(out)
+    error(why, 0)
+  end
   check(C.rl_output_commit(out))
+end
+
+--- text becomes the content of path in the same way.
+function files.write(path, text)
+  files.stream(path, 0, function(out) check(C.rl_output_write(out, text, #text)) end)
 end
 
 --- 16 hex digits that change with the content of a file (damage, not forgery).

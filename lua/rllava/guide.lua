@@ -7,6 +7,7 @@ local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local Batch = require "rllava.batch"
 local forest = require "rllava.forest"
+local score = require "rllava.score"
 local C = rl.C
 
 local guide = {}
@@ -14,16 +15,19 @@ local guide = {}
 --- Does the config ask for demonstrations inside groups?
 function guide.asked(cfg) return cfg.prefix_strategy ~= "none" or cfg.unify_strategy ~= "none" end
 
---- The tokens of a row's target text, ended as the policy ends a response.
+--- The tokens of a row's target text up to its first end token; without one it gets the policy's.
 function guide.target(policy, row, key)
   local text = row[key] or row.response
   if type(text) ~= "string" then
     rl.raise("%s: %s: expected a text to imitate (data.target_key), found none",
       row.source or "row", key)
   end
-  local ids, stop = policy.tokenizer:encode(text), policy:stop_ids()[1]
-  if stop and ids[#ids] ~= stop then ids[#ids + 1] = stop end
-  return ids
+  local ids, stop, out = policy.tokenizer:encode(text), policy:stop_ids(), {}
+  ids[#ids + 1] = stop[1]
+  for t, counts in ipairs(score.response_mask(ids, stop)) do
+    if counts == 1 then out[t] = ids[t] end
+  end
+  return out
 end
 
 --- The largest share at a step: it falls from max_prefix_ratio by a cosine over hint_steps.

@@ -167,6 +167,9 @@ key("loss.online_filtering", "bool", false,
 key("loss.filter_key", "text", "overall",
   "the score that decides: overall, or a part of the reward",
   { "algorithm.filter_key" })
+key("loss.filter_mode", { "mean", "variance" }, "mean",
+  "mean: groups whose mean lies between the bounds; variance: groups whose scores differ",
+  { "algorithm.filter_mode" })
 key("loss.filter_low", "number", 0.01, "lower bound, not included", { "algorithm.filter_low" })
 key("loss.filter_high", "number", 0.99, "upper bound, not included", { "algorithm.filter_high" })
 key("loss.filter_rounds", "int", 20,

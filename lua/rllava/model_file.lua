@@ -92,17 +92,11 @@ local function write_tensor(out, policy, t)
 end
 
 local function write_shard(path, policy, list)
-  local out = check(C.rl_output_open(path, 0))
-  local ok, why = pcall(function()
+  files.stream(path, 0, function(out)
     local head = header(list)
     check(C.rl_output_write(out, head, #head))
     for _, t in ipairs(list) do write_tensor(out, policy, t) end
   end)
-  if not ok then
-    C.rl_output_discard(out)
-    error(why, 0)
-  end
-  check(C.rl_output_commit(out))
 end
 
 local function write_index(folder, names, shards)

@@ -22,15 +22,9 @@ local function dtype_of(cfg) return cfg.trainer.dtype == "bf16" and C.RL_HALF or
 
 --- ---- the models of a run ----
 
-local function needs(cfg)
-  local asked = { ref_logp = cfg.loss.use_kl_loss or cfg.loss.use_kl_in_reward }
-  for _, need in ipairs(cfg.algorithm.needs or {}) do asked[need] = true end
-  return asked
-end
-
 --- The models that a run opens, recorded but without numbers: list of { name, policy, head, train }.
 function plan.models(cfg)
-  local policy, asked = require "rllava.policy", needs(cfg)
+  local policy, asked = require "rllava.policy", require("rllava.algorithm").asks(cfg)
   local actor = policy.shape(cfg.model)
   local list = { { name = "policy", policy = actor, head = "logp entropy", train = true } }
   local function add(name, p, head, train)

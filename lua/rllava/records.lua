@@ -37,15 +37,15 @@ end
 --- Rewrites the file with the whole lines whose step is wanted.
 function Records:keep(wanted)
   if self.file then self.file:close() end
-  local out = check(C.rl_output_open(self.path, 0))
-  for line in io.lines(self.path) do
-    local step = tonumber(line:match '^{"step":(%d+)' or nil)
-    if step and line:sub(-1) == "}" and wanted(step) then
-      line = line .. "\n"
-      C.rl_output_write(out, line, #line)
+  files.stream(self.path, 0, function(out)
+    for line in io.lines(self.path) do
+      local step = tonumber(line:match '^{"step":(%d+)' or nil)
+      if step and line:sub(-1) == "}" and wanted(step) then
+        line = line .. "\n"
+        check(C.rl_output_write(out, line, #line))
+      end
     end
-  end
-  check(C.rl_output_commit(out))
+  end)
   if self.file then self.file = append(self.path) end
 end
 

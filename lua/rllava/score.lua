@@ -1,4 +1,6 @@
 --- What becomes of scores before advantages are made of them: KL in the reward, length, filtering.
+--- Plain lists; rllava.batch lays them beside responses.
+local length = require "rllava.reward.length"
 local kl = require "rllava.kl"
 local tensor = require "rllava.tensor"
 local rl = require "rllava.ffi"
@@ -36,9 +38,8 @@ end
 
 --- Soft punishment of long responses, 0 to -1: falls over the last `buffer` tokens before max.
 --- arXiv:2503.14476, eq. 13
-function score.overlong(length, max, buffer)
-  if buffer <= 0 then return 0 end
-  return math.max(-1, math.min(0, (max - buffer - length) / buffer))
+function score.overlong(n, max, buffer)
+  return buffer > 0 and length.overlong_penalty(n, max, buffer) or 0
 end
 
 --- Which responses belong to groups worth training on.  scores, group [responses];
@@ -52,7 +53,9 @@ function score.filter(scores, group, cfg)
     differ[g] = differ[g] or scores[i] ~= first[g]
   end
   local mode = cfg.filter_mode or "mean"
-  if mode ~= "mean" and mode ~= "variance" then rl.raise("filter_mode: expected mean or variance, got %s", tostring(mode)) end
+  if mode ~= "mean" and mode ~= "variance" then
+    rl.raise("filter_mode: expected mean or variance, got %s", tostring(mode))
+  end
   for i, g in ipairs(group) do
     local mean = sum[g] / count[g]
     local good = mode == "variance" and differ[g] or mode == "mean" and cfg.filter_low < mean and mean < cfg.filter_high

@@ -1,6 +1,7 @@
 --- What a training run needs, opened from its config: policy, data, rewards, engine, optimizer, run
 --- folder.
 local rl = require "rllava.ffi"
+local algorithm = require "rllava.algorithm"
 local data = require "rllava.data"
 local guide = require "rllava.guide"
 local policy = require "rllava.policy"
@@ -75,44 +76,25 @@ local function rollout(self, cfg)
     max_prompt = cfg.data.max_prompt_length + (hints and max_new or 0) })
 end
 
--- What a run can give an algorithm that asks for it.
-local given = { "greedy", "logp", "named", "prefix", "ref_logp", "score", "teacher", "value" }
-
 --- Refuses keys that this algorithm would not heed, or that it needs and that are not set.
-local function check_needs(asked, algorithm, cfg)
+local function check_needs(asked, chosen, cfg)
   if guide.asked(cfg.loss) ~= (asked.prefix or false) then
     rl.raise(asked.prefix and "algorithm %s: expected loss.prefix_strategy or loss.unify_strategy, "
       .. "which bring demonstrations into groups, found none" or "algorithm %s: expected one that "
       .. "knows copied tokens (luffy, srft, uft, hpt, chord), where loss.prefix_strategy or "
-      .. "loss.unify_strategy bring demonstrations into groups", algorithm.name)
+      .. "loss.unify_strategy bring demonstrations into groups", chosen.name)
   end
   if (cfg.teacher ~= nil) ~= (asked.teacher or false) then
     rl.raise("teacher: expected %s", asked.teacher and "a model for the algorithm "
-      .. algorithm.name or "an algorithm that learns from one (distill), got " .. algorithm.name)
+      .. chosen.name or "an algorithm that learns from one (distill), got " .. chosen.name)
   end
   if cfg.loss.ref_update ~= "none" and not asked.ref_logp then
     rl.raise("loss.ref_update: expected a reference (loss.use_kl_loss, loss.use_kl_in_reward)")
   end
   if cfg.loss.part_weights and not asked.named then
     rl.raise("loss.part_weights: expected an algorithm that asks for named parts (gdpo), got %s",
-      algorithm.name)
+      chosen.name)
   end
-end
-
---- What the algorithm and the config ask of the run: { ref_logp, value, greedy = true }.
-local function needs(algorithm, cfg)
-  local asked = { ref_logp = cfg.loss.use_kl_loss or cfg.loss.use_kl_in_reward }
-  local known = {}
-  for _, name in ipairs(given) do known[name] = true end
-  for _, need in ipairs(algorithm.needs or {}) do
-    if not known[need] then
-      rl.raise("algorithm %s: asks for '%s', which a training run does not give (it gives %s)",
-        algorithm.name, need, table.concat(given, ", "))
-    end
-    asked[need] = true
-  end
-  check_needs(asked, algorithm, cfg)
-  return asked
 end
 
 --- A model of another name whose log-probs of these tokens mean the same.
@@ -181,7 +163,8 @@ end
 function setup.open(cfg, purpose)
   if cfg.trainer.threads then C.rl_threads(cfg.trainer.threads) end
   local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = cfg.algorithm }
-  self.needs = needs(self.algorithm, cfg)
+  self.needs = algorithm.asks(cfg)
+  check_needs(self.needs, cfg.algorithm, cfg)
   self.plan = not purpose and require("rllava.plan").check(cfg) or nil
   self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed })
   self.prompt_options = prompt_options(self, cfg)

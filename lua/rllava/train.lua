@@ -54,9 +54,8 @@ function Trainer:step(step)
   return found, batch
 end
 
---- Samples and scores until enough groups are there.  loss.online_filtering asks for groups whose
---- mean of filter_key lies strictly between filter_low and filter_high.  arXiv:2503.14476, section
---- 3.2
+--- Samples and scores until enough groups are there: with loss.online_filtering, groups that are
+--- worth it.  arXiv:2503.14476, section 3.2
 function Trainer:enough(step)
   local want, cfg, groups = self.cfg.data.prompts_per_step, self.cfg.loss, {}
   for round = 1, math.huge do
@@ -65,13 +64,13 @@ function Trainer:enough(step)
     self:score(batch)
     self.clock:lap "reward"
     if not cfg.online_filtering then return batch end
-    for _, g in ipairs(batch:between(cfg.filter_key, cfg.filter_low, cfg.filter_high)) do
+    for _, g in ipairs(batch:worth(cfg)) do
       if #groups < want then groups[#groups + 1] = g end
     end
     if #groups == want then break end
     if cfg.filter_rounds > 0 and round >= cfg.filter_rounds then
-      rl.raise("loss.online_filtering: expected %d groups with %s between %g and %g in %d rounds, "
-        .. "got %d", want, cfg.filter_key, cfg.filter_low, cfg.filter_high, round, #groups)
+      rl.raise("loss.online_filtering: expected %d groups that filter_%s keeps by %s, in %d rounds, "
+        .. "got %d", want, cfg.filter_mode, cfg.filter_key, round, #groups)
     end
   end
   local batch = Batch.new(groups)

@@ -158,7 +158,6 @@ end
 function unicode.is_space(c) return spaces[c] == true end
 function unicode.is_upper(c) return lower(c) ~= c and title(c) == c end
 function unicode.is_lower(c) return upper(c) ~= c and lower(c) == c or c == "ª" or c == "º" end
-function unicode.is_cased(c) return cased(c) end
 
 local function class(c, bit)
   return math.floor(C.rl_char_class(unicode.code(c)) / bit) % 2 == 1

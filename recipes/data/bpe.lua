@@ -6,7 +6,8 @@ local json = require "rllava.json"
 
 local bpe = {}
 
-local PATTERN = [[(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+]]
+local PATTERN = [[(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|]]
+  .. [[ ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+]]
 
 --- GPT-2's letters for bytes: printable ones stand for themselves, the others for code points from 256 on.
 local letter, printable, extra = {}, {}, 256
@@ -115,7 +116,8 @@ function bpe.tokenizer_json(merges, special, added)
       id = id + 1
     end
   end
-  local byte_level = { { "type", "ByteLevel" }, { "add_prefix_space", false }, { "trim_offsets", false }, { "use_regex", false } }
+  local byte_level = { { "type", "ByteLevel" }, { "add_prefix_space", false },
+    { "trim_offsets", false }, { "use_regex", false } }
   return json.encode(json.object {
     { "version", "1.0" }, { "truncation", json.null }, { "padding", json.null }, { "added_tokens", json.array(tokens) },
     { "normalizer", json.object { { "type", "NFC" } } },

@@ -89,7 +89,8 @@ types.isos = { weight = 3, share = 35,
     for _, q in ipairs { p[1], p[3] } do if flip then q[2] = 111 - q[2] end end
     p[2][2] = p[1][2]
     local left = r:chance(50)
-    local texts = n.base and { left and n[1] or "", left and "" or n[1], "?" } or { left and "?" or "", left and "" or "?", n[1] }
+    local at_base, at_top = n.base and n[1] or "?", n.base and "?" or n[1]
+    local texts = { left and at_base or "", left and "" or at_base, at_top }
     if not corners(c, p, texts) then return false end
     c:tick(p[1], p[3])
     c:tick(p[2], p[3])
