@@ -93,6 +93,22 @@ T.test("a prompt that is too long is an error, or left out with a count, never c
   T.raises("data.max_prompt_length", function()
     run("long", "trainer.max_steps=1", "data.max_prompt_length=20", "data.filter_overlong=false")
   end)
+  T.raises("expected a row of at most 20 tokens, found none", function()
+    run("none", "trainer.max_steps=1", "data.max_prompt_length=20", "data.train=geoqa-tiny@test")
+  end)
+end)
+
+T.test("validation leaves out what is too long for its prompts, as training does", function()
+  local longest = 38
+  local cfg = recipe.load("recipes/grpo_geoqa.lua", { "data.val_rows=12", "data.val_apart=null",
+    "data.max_prompt_length=" .. longest, "rollout.max_new_tokens=4", "rollout.val_sampled=false" })
+  local trainer = train.open(cfg, "eval")
+  local batch = require("rllava.validate").set(trainer, trainer.val_sets[1].rows, trainer.val_ways)[1]
+  trainer:close()
+  for _, g in ipairs(batch.groups) do
+    if g.prompt.n > longest then error "a prompt that is too long was answered" end
+  end
+  if #batch.groups == 0 or #batch.groups == 12 then error(#batch.groups .. " of 12 were answered") end
 end)
 
 files.remove(scratch)

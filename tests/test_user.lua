@@ -61,6 +61,21 @@ T.test("an absent picture is named with its file and row", function()
   T.raises("train.jsonl:2", run)
 end)
 
+T.test("data.on_bad=skip trains on the rest, and says how many rows it left out, and why", function()
+  put("three.jsonl", lines[1] .. "\n" .. lines[3] .. "\n" .. lines[2]:gsub('2.png', "absent.png") .. "\n")
+  local home_of = files.join(home, "skip")
+  local p = io.popen(("%s %s/mine.lua actor.model.model_path=recipes/tiny-vl data.train=three.jsonl "
+    .. "data.prompt_key=problem data.answer_key=solution data.image_dir=pictures data.on_bad=skip "
+    .. "data.prompts_per_step=2 rollout.n=2 rollout.max_new_tokens=8 data.max_prompt_length=64 "
+    .. "trainer.max_steps=1 trainer.val_before_train=false trainer.outputs_dir=%s 2>&1"):format(
+    arg[0], home, home_of))
+  local said = p:read "*a"
+  p:close()
+  for _, text in ipairs { "three.jsonl:3", "absent.png", "data: 1 rows left out, 2 are there", "step 1/1" } do
+    if not said:find(text, 1, true) then error("expected " .. text .. " in " .. said) end
+  end
+end)
+
 T.test("a row without its column names the nearest that is there", function()
   T.raises("solution", function() run("data.answer_key=solutoin") end)
 end)

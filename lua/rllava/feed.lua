@@ -10,8 +10,7 @@ Feed.__index = Feed
 
 --- trainer: policy, data, cfg, prompt_options.  consumed: rows taken so far, the whole state.
 function Feed.new(trainer)
-  return setmetatable({ trainer = trainer, cfg = trainer.cfg.data, consumed = 0, dropped = 0,
-    given = {} }, Feed)
+  return setmetatable({ trainer = trainer, cfg = trainer.cfg.data, consumed = 0, given = {} }, Feed)
 end
 
 --- Gives the pictures of all prompts since the last release back.
@@ -34,14 +33,6 @@ function Feed:next_row()
   return rows:get(index), index
 end
 
-function Feed:too_long(row, n)
-  local message = ("%s: prompt: expected at most %d tokens (data.max_prompt_length), "
-    .. "got %d"):format(row.source or "row", self.cfg.max_prompt_length, n)
-  if not self.cfg.filter_overlong then rl.raise("%s", message) end
-  self.dropped = self.dropped + 1
-  io.stderr:write(message, ("; left out, %d so far\n"):format(self.dropped))
-end
-
 --- The next count groups { row, index, prompt, number }; rows that are too long are left out and
 --- counted, never cut.
 function Feed:groups(count)
@@ -50,10 +41,9 @@ function Feed:groups(count)
     local row, index = self:next_row()
     local made = prompt.of_row(self.trainer.policy, row, self.trainer.prompt_options)
     self.given[#self.given + 1] = made
-    if made.n <= self.cfg.max_prompt_length then
+    if prompt.fits(made, row, self.cfg) then
       groups[#groups + 1] = { row = row, index = index, prompt = made, number = self.consumed }
     else
-      self:too_long(row, made.n)
       tries = tries + 1
       if tries >= self.trainer.data.n then
         rl.raise("data.max_prompt_length: expected a row of at most %d tokens, found none",

@@ -117,4 +117,20 @@ function prompt.of_row(policy, row, options)
   error(row.source and not message:find(row.source, 1, true) and row.source .. ": " .. message or message, 0)
 end
 
+local left_out = 0
+
+--- Is a prompt within cfg.max_prompt_length?  Where it is not, that is an error, or, with
+--- cfg.filter_overlong, said and counted; it is never cut.  cfg: the group data of a run.
+function prompt.fits(made, row, cfg)
+  if made.n <= cfg.max_prompt_length then return true end
+  local message = ("%s: prompt: expected at most %d tokens (data.max_prompt_length), "
+    .. "got %d"):format(row.source or "row", cfg.max_prompt_length, made.n)
+  if not cfg.filter_overlong then rl.raise("%s", message) end
+  left_out = left_out + 1
+  if left_out <= 10 or left_out % 100 == 0 then
+    io.stderr:write(message, ("; left out, %d so far\n"):format(left_out))
+  end
+  return false
+end
+
 return prompt

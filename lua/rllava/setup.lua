@@ -18,13 +18,23 @@ local function data_options(cfg)
     on_bad = d.on_bad == "skip" and "drop" or "error" }
 end
 
+--- Rows of a source; says how many were left out (data.on_bad=skip), and why the first ones.
+local function open_rows(spec, options)
+  local rows = data.open(spec, options)
+  for i = 1, math.min(3, #rows.dropped) do io.stderr:write(rows.dropped[i], "; left out\n") end
+  if #rows.dropped > 0 then
+    io.stderr:write(("data: %d rows left out, %d are there\n"):format(#rows.dropped, rows.n))
+  end
+  return rows
+end
+
 --- The sets of validation: data.val, whose metrics have plain names, and each of data.val_apart,
 --- whose metrics end in its split's name.
 local function val_sets(cfg)
   local sets, options = {}, data_options(cfg)
   options.image_dir = cfg.data.val_image_dir or options.image_dir
   local function add(spec, suffix)
-    local rows = data.open(spec, options)
+    local rows = open_rows(spec, options)
     local n = cfg.data.val_rows > 0 and math.min(cfg.data.val_rows, rows.n) or rows.n
     local first = { n = n, get = function(_, i) return rows:get(i) end }
     sets[#sets + 1] = { suffix = suffix, rows = first }
@@ -169,7 +179,7 @@ function setup.open(cfg, purpose)
   self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed })
   self.prompt_options = prompt_options(self, cfg)
   if purpose ~= "eval" then
-    self.data = data.open(cfg.data.train, data_options(cfg))
+    self.data = open_rows(cfg.data.train, data_options(cfg))
     self.updater = updater(self, cfg)
   end
   if purpose == "replay" then return self end

@@ -3,6 +3,7 @@
 local Batch = require "rllava.batch"
 local metrics = require "rllava.metrics"
 local prompt = require "rllava.prompt"
+local rl = require "rllava.ffi"
 
 local validate = {}
 
@@ -15,7 +16,7 @@ local function chunk(trainer, rows, ways, from, to, groups)
   for i = from, to do
     local row = rows:get(i)
     local made = prompt.of_row(trainer.policy, row, trainer.prompt_options)
-    for w, way in ipairs(ways) do
+    for w, way in ipairs(prompt.fits(made, row, trainer.cfg.data) and ways or {}) do
       local g = { row = row, prompt = made }
       way.stream, way.seed = STREAM + i, trainer.seed
       asked[trainer.rollout:submit(made, way)] = g
@@ -38,6 +39,10 @@ function validate.set(trainer, rows, ways)
   local size = trainer.plan and trainer.plan.worst.val_prompts or CHUNK
   for from = 1, rows.n, size do
     chunk(trainer, rows, ways, from, math.min(rows.n, from + size - 1), groups)
+  end
+  if rows.n > 0 and #groups[1] == 0 then
+    rl.raise("data.max_prompt_length: expected a row of validation of at most %d tokens, found none",
+      trainer.cfg.data.max_prompt_length)
   end
   for w in ipairs(ways) do
     out[w] = Batch.new(groups[w])
