@@ -1,5 +1,5 @@
 --- Makes the embedded model tiny-vl: from random numbers to a reader of drawn geometry, by imitation of
---- annotators - first careful ones, then ones of mixed quality.  About ten minutes on two cores.
+--- annotators - first careful ones, then ones of mixed quality.  19 minutes on two cores that were also busy elsewhere.
 ---   rllava recipes/sft_geoqa.lua;  the newest checkpoint of its folder is recipes/tiny-vl
 local rl = require "rllava"
 local tiny = rl.recipe_file "data/tiny_vl.lua"
