@@ -35,19 +35,13 @@ static void end_group(rl_engine *e, rl_group *g, int finish, const char *error) 
 
 /* ---- one step ---- */
 
-static bool stops(const rl_group *g, int token) {
-    for (int i = 0; i < g->ask.nstop; i++)
-        if (g->ask.stop[i] == token) return true;
-    return false;
-}
-
 static void take_token(rl_engine *e, rl_sample *x, int token, float logp, float entropy) {
     if (x->n == 0) x->version = e->version;
     x->group->suspect = false;
     x->tokens[x->n] = token, x->versions[x->n] = e->version, x->logp[x->n] = logp, x->entropy[x->n] = entropy;
     x->n++;
     e->count[1]++;
-    if (stops(x->group, token)) end_sample(e, x, RL_STOPPED);
+    if (rl_sample_stops(x, token)) end_sample(e, x, RL_STOPPED);
     else if (x->n == x->group->ask.max_new) end_sample(e, x, RL_LENGTH);
 }
 
@@ -165,6 +159,7 @@ rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int t
 }
 
 static void free_group(rl_group *g) {
+    rl_stop_free(g);
     for (int k = 0; k < g->ask.samples; k++) {
         rl_sample *x = &g->samples[k];
         free(x->tokens), free(x->versions), free(x->logp), free(x->entropy), free(x->rows.page);
@@ -199,7 +194,7 @@ static rl_group *new_group(const rl_request *q) {
     rl_group *g = calloc(1, sizeof *g);
     g->ask = *q;
     g->ask.prompt = copy(q->prompt, q->n), g->ask.positions = copy(q->positions, 3 * q->n);
-    g->ask.stop = copy(q->stop, q->nstop);
+    g->ask.stop = copy(q->stop, q->nstop), g->ask.stop_text = rl_stop_copy(q);
     g->ask.bias_id = copy(q->bias_id, q->nbias), g->ask.bias = copy(q->bias, q->nbias);
     g->next_position = q->n;
     for (int i = 0, top = -1; q->positions && i < 3 * q->n; i++)
@@ -242,7 +237,7 @@ static int check(const rl_engine *e, const rl_request *q) {
         return rl_refuse("engine: request: expected a prompt, samples and new tokens, got %d, %d, %d",
                          q->n, q->samples, q->max_new);
     if (check_settings(q) || check_ids(e, "prompt", q->prompt, q->n) || check_ids(e, "stop", q->stop, q->nstop) ||
-        check_ids(e, "bias_id", q->bias_id, q->nbias) || rl_media_check(q->media, q->n)) return -1;
+        check_ids(e, "bias_id", q->bias_id, q->nbias) || rl_stop_check(q) || rl_media_check(q->media, q->n)) return -1;
     const int64_t need = (q->n + RL_PAGE - 1) / RL_PAGE + (int64_t)q->samples * ((q->max_new + RL_PAGE - 1) / RL_PAGE);
     if (need > rl_pages_total(e->pages))
         return rl_refuse("engine: request: expected at most %d slots of cache, %d samples of %d + %d tokens need %lld",

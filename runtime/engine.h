@@ -12,6 +12,7 @@ typedef struct rl_sample {
     bool ended, taken;
     int32_t *tokens, *versions; float *logp, *entropy;
     rl_rows rows; int done;
+    rl_stream *text; char *tail; int ntail;         /* where there are stop texts: the end of what was said */
     rl_result result;
     struct rl_sample *next;                         /* among the finished */
 } rl_sample;
@@ -58,5 +59,11 @@ struct rl_engine {
 void rl_engine_plan(rl_engine *e);
 int rl_engine_bind_step(rl_engine *e);
 void rl_engine_free_step(rl_engine *e);
+
+/* Is token, the sample's newest, its last? */
+bool rl_sample_stops(rl_sample *x, int token);
+int rl_stop_check(const rl_request *q);
+const char *const *rl_stop_copy(const rl_request *q);
+void rl_stop_free(rl_group *g);
 
 #endif

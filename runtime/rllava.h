@@ -571,6 +571,8 @@ typedef struct {
     double seed, stream;                /* stream: which prompt of the run this is; below 2^31 */
     int first_sample;                   /* number of the first of the samples */
     const int *stop; int nstop;         /* ids that end a response */
+    const char *const *stop_text; int nstop_text;       /* texts that end it, by the token that completes one */
+    const rl_tokenizer *tokenizer;      /* that stop texts are told by; must stay until all samples are finished */
     const int *bias_id; const float *bias; int nbias;   /* added to the logits of ids when a token is drawn */
 } rl_request;
 /* -> the request's number; what it points to but the media is copied.  Refuses ids outside the vocabulary, settings

@@ -52,34 +52,25 @@ local function ints(list) return ffi.new("int[?]", math.max(1, #list), list) end
 --- Queues n samples of a prompt.  how: n, max_new, temperature, top_p, top_k, min_p, seed, stream (which
 --- prompt of the run: below 2^31), first_sample, stop (texts that end a response).
 function Rollout:submit(prompt, how)
-  local stop = ints(self.stop)
+  local stop, texts = ints(self.stop), how.stop or {}
+  local stop_text = ffi.new("const char *[?]", math.max(1, #texts), texts)
   local q = ffi.new("rl_request", {
     prompt = prompt.ids, positions = prompt.positions, n = prompt.n, samples = how.n or 1,
     max_new = how.max_new or self.options.max_new, media = prompt.media,
     temperature = how.temperature or 1, top_p = how.top_p or 1, min_p = how.min_p or 0,
     top_k = math.max(0, how.top_k or 0), seed = how.seed or 0, stream = how.stream or 0,
-    first_sample = how.first_sample or 0, stop = stop, nstop = #self.stop })
+    first_sample = how.first_sample or 0, stop = stop, nstop = #self.stop,
+    stop_text = stop_text, nstop_text = #texts,
+    tokenizer = #texts > 0 and self.policy.tokenizer.handle or nil })
   local number = check(C.rl_engine_submit(self.engine, q))
-  self.waiting[number] = { prompt = prompt, left = q.samples, stop = how.stop }
+  self.waiting[number] = { prompt = prompt, left = q.samples }
   return number
 end
 
---- The first place where a stop text ends: how many tokens lie before it, or nil.
-local function stopped_at(policy, ids, n, stop)
-  local stream, text = policy.tokenizer:stream(false), ""
-  for i = 0, n - 1 do
-    text = text .. stream:put(ids[i])
-    for _, s in ipairs(stop) do if text:find(s, 1, true) then return i + 1 end end
-  end
-end
-
---- A finished sample as it leaves the engine: what comes after a stop text is dropped, which changes
---- nothing before it, since a token depends only on those to its left.
-local function response(self, result, asked)
-  local n, finish = result.n, finishes[result.finish]
-  local cut = asked.stop and #asked.stop > 0 and stopped_at(self.policy, result.tokens, n, asked.stop)
-  if cut then n, finish = cut, "stop" end
-  local r = { request = result.request, sample = result.sample, n = n, finish = finish,
+--- A finished sample as it leaves the engine.
+local function response(self, result)
+  local n = result.n
+  local r = { request = result.request, sample = result.sample, n = n, finish = finishes[result.finish],
     version = result.version, ids = ffi.new("int[?]", math.max(1, n)), tokens = {}, entropy = {},
     error = result.error ~= nil and ffi.string(result.error) or nil }
   ffi.copy(r.ids, result.tokens, 4 * n)
@@ -96,7 +87,7 @@ function Rollout:next(seconds)
   local result = C.rl_engine_next(self.engine, seconds or 3600)
   if result == nil then return nil end
   local asked = self.waiting[result.request]
-  local r = response(self, result, asked)
+  local r = response(self, result)
   asked.left = asked.left - 1
   if asked.left == 0 then self.waiting[result.request] = nil end
   C.rl_engine_forget(self.engine, result)
