@@ -2,6 +2,7 @@
 local T = require "check"
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
+local draw = require "rllava.draw"
 
 --- Rows of '#' where a canvas has colour 1, drawn by body(rgb).
 local function drawn(width, height, body)
@@ -57,4 +58,47 @@ T.test("drawing: what lies far outside changes nothing", function()
     rl.C.rl_draw_circle(rgb, w, h, -50, 50, 9, 2, 1)
     rl.C.rl_draw_text(rgb, w, h, -90, 0, "A", 2, 12, 1)
   end), { "..", ".." })
+end)
+
+--- What a smooth shape gives of 255 in each pixel, in rows.
+local function covered(width, height, body)
+  local c, rows = draw.canvas(width, height, 0), {}
+  body(c)
+  for y = 0, height - 1 do
+    rows[y + 1] = {}
+    for x = 0, width - 1 do rows[y + 1][x + 1] = c.rgb[3 * (y * width + x)] end
+  end
+  return rows
+end
+
+T.test("smooth drawing: a pixel takes the share of the shape that covers it", function()
+  local function box(x0, y0, x1, y1)
+    return { { x0, y0 }, { x1, y0 }, { x1, y1 }, { x0, y1 } }
+  end
+  T.equal(covered(4, 3, function(c) c:smooth_polygon(box(0.5, 1, 3.25, 2.5), 0xFFFFFF) end),
+    { { 0, 0, 0, 0 }, { 128, 255, 255, 64 }, { 64, 128, 128, 32 } })
+  T.equal(covered(3, 1, function(c) c:smooth_polygon(box(-9, -9, 9, 9), { lit = 0xFFFFFF, opacity = 0.5 }) end),
+    { { 128, 128, 128 } })
+  T.equal(covered(4, 2, function(c) c:smooth_ellipse(2, 1, 2, 1, 0xFFFFFF) end),
+    { { 143, 255, 255, 143 }, { 143, 255, 255, 143 } })
+  T.equal(covered(4, 2, function(c) c:smooth_line(1, 1, 3, 1, 1, 0xFFFFFF) end),
+    { { 48, 128, 128, 48 }, { 48, 128, 128, 48 } })
+end)
+
+T.test("smooth drawing: shading runs from lit to dark with the squared distance", function()
+  local row = covered(4, 1, function(c)
+    c:smooth_polygon({ { 0, 0 }, { 4, 0 }, { 4, 1 }, { 0, 1 } }, { lit = 0xFF0000, dark = 0, x = 0.5, rx = 2 })
+  end)
+  T.equal(row, { { 255, 191, 0, 0 } })
+end)
+
+T.test("smooth drawing: what lies outside changes nothing; a copy is apart", function()
+  local function far(c)
+    c:smooth_ellipse(-50, 50, 9, 9, 0xFFFFFF)
+    c:smooth_line(900, 3, 950, 90, 4, 0xFFFFFF)
+    c:smooth_polygon({ { -9, -9 }, { -3, -9 }, { -3, -2 } }, 0xFFFFFF)
+    c:smooth_polygon({ { 0, 0 }, { 9, 9 } }, 0xFFFFFF)
+    c:copy():rect(0, 0, 2, 2, 0xFFFFFF)
+  end
+  T.equal(covered(2, 2, far), { { 0, 0 }, { 0, 0 } })
 end)
