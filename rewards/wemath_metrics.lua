@@ -92,12 +92,12 @@ local function metrics(results)
   return out
 end
 
---- list of { response, answer, row } -> list of { overall, accuracy, wemath_... }.
+--- list of { response = text, answer = truth } -> list of { overall, accuracy, wemath_... }.
 local function batch(list, options)
   local scores, results = {}, {}
   for i, one in ipairs(list) do
-    local truth, id, key = wemath.truth(one[2])
-    local accuracy = wemath.accuracy(one[1], truth, options.grader)
+    local truth, id, key = wemath.truth(one.answer)
+    local accuracy = wemath.accuracy(one.response, truth, options.grader)
     scores[i] = { overall = accuracy, accuracy = accuracy }
     if type(key) == "string" and id ~= nil and tostring(id) ~= "null" then
       results[#results + 1] = { id = tostring(id), key = key, correct = accuracy > 0 }

@@ -71,7 +71,7 @@ local function check_metrics()
   local f = reward "wemath_metrics"
   check_cases("wemath_metrics", function(case)
     local list = {}
-    for i, input in ipairs(case.inputs) do list[i] = { input.response, input.ground_truth, {} } end
+    for i, input in ipairs(case.inputs) do list[i] = { response = input.response, answer = input.ground_truth } end
     local got = f(list)
     local all = {}
     for k, v in pairs(got[1]) do all[k] = v end

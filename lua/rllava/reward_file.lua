@@ -3,7 +3,7 @@
 ---   a function(response, answer, row) -> number | { overall = x, name = score, ... }, remark
 ---   { defaults = { ... }, score = function(response, answer, row, options) }    with options
 ---   { defaults = { ... }, batch = function(list, options) -> list }
----       all responses of a step at once: { response, answer, row } each -> a score each
+---       all responses of a step at once: { response =, answer =, row = } each -> a score each
 local rl = require "rllava.ffi"
 local nearest = require "rllava.nearest"
 local key_value = require "rllava.key_value"

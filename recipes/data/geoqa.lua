@@ -6,6 +6,7 @@
 ---   geoqa.demonstration(problem, random, { mixed = true }) -> the response of an annotator
 ---
 --- Combinations of (type, numbers) whose hash falls in one sixth never occur in training: they are test_numbers.
+local annotator = require "rllava.recipe_file" "data/annotator.lua"
 local geometry = require "rllava.recipe_file" "data/geometry.lua"
 local random = require "rllava.recipe_file" "data/random.lua"
 
@@ -294,17 +295,9 @@ function geoqa.problem(seed, index, options)
     right = right, wrong = wrong }
 end
 
---- An annotator's response.  mixed: of mixed quality - the right rule in a part of the cases, else a typical error
---- worked out consistently; and in 28% a sloppy format.  Otherwise clean.
+--- An annotator's response; mixed: of mixed quality.
 function geoqa.demonstration(problem, r, options)
-  local shown, mixed = problem.right, options and options.mixed
-  if mixed and not r:chance(types[problem.type].share) then shown = r:pick(problem.wrong) end
-  local think, answer = "<think>" .. shown.think .. "</think>", "<answer>" .. shown.answer .. "</answer>"
-  local style = mixed and r:int(1, 100) or 100
-  if style <= 12 then return answer end
-  if style <= 22 then return think .. shown.answer end
-  if style <= 28 then return shown.answer end
-  return think .. answer
+  return annotator(problem, options and options.mixed and types[problem.type].share or nil, r)
 end
 
 return geoqa
