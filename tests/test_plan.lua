@@ -71,7 +71,8 @@ end)
 T.test("a run of embedded recipes takes what was planned, within 2%", function()
   for _, o in ipairs { { "trainer.dtype=f32" }, { "trainer.dtype=bf16", "loss.use_kl_loss=true" },
     { "trainer.recompute=true", "trainer.micro_tokens=200" }, { "algorithm=ppo" },
-    { "algorithm=remax", "data.val=geoqa-tiny@test" } } do
+    { "algorithm=remax", "data.val=geoqa-tiny@test" },
+    { "trainer.freeze_vision_tower=true", "trainer.vision_cache=8M", "loss.use_kl_loss=true" } } do
     local share = share_of(config(unpack(o)))
     if not (share > 0.98 and share < 1.02) then error(("%s: %.4f of it"):format(o[1], share)) end
   end

@@ -33,7 +33,7 @@ end
 --- Gives the memory of a picture, or of what a processor made of one, back at once; it must not be
 --- used any more.  Without this it goes when Lua collects it.
 function image.release(x)
-  for _, key in ipairs { "rgb", "rgba", "patches", "pixels" } do
+  for _, key in ipairs { "rgb", "rgba", "patches", "pixels", "features" } do
     local pointer = x[key]
     if pointer and rooms[pointer] then
       rooms[pointer] = nil

@@ -132,8 +132,6 @@ alias.refuse = {
   { "^actor%.model%.dynamic_batching$",
     "micro-batches are always cut by tokens: trainer.micro_tokens" },
   { "^actor%.model%.ulysses_size$", "one process trains here; leave it out" },
-  { "^actor%.model%.freeze_vision_tower$",
-    "all parameters are trained, as RLLaVA does with either value" },
   { "^actor%.model%.tie_word_embeddings$", "config.json of the model says it" },
   { "^actor%.model%..*lora", "adapters are not offered; all parameters are trained" },
   { "^actor%.model%.use_peft$", "adapters are not offered; all parameters are trained" },

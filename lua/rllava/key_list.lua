@@ -290,6 +290,11 @@ key("trainer.recompute", "bool", false,
   "drop activations and compute them again: less memory, more time",
   { "actor.model.enable_gradient_checkpointing" })
 key("trainer.dtype", { "f32", "bf16" }, "f32", "what products take their operands in")
+key("trainer.freeze_vision_tower", "bool", false,
+  "pictures are read by the tower as it is: not trained, run once a picture, its features kept",
+  { "actor.model.freeze_vision_tower" })
+key("trainer.vision_cache", "number|text", "256M",
+  "bytes of such features that are kept (256M); 0: none, each prompt's are computed anew")
 key("trainer.show_samples", "int>=0", 1, "responses printed at each validation",
   { "trainer.val_generations_to_log" })
 key("trainer.early_stop", "int>=0", 0,

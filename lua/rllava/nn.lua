@@ -93,6 +93,13 @@ function Model:head_weight(embed, tied, vocab, d)
   return tied and embed or self:param("lm_head.weight", vocab, d)
 end
 
+--- Neither gradients nor moments for the parameters of these names.
+function Model:freeze(pattern)
+  for _, name in ipairs(self.names) do
+    if name:find(pattern) then C.rl_param_train(self.params[name].tensor, 0) end
+  end
+end
+
 --- Every parameter from values(name, shape) -> float array; nil leaves it as it is.
 function Model:load(values)
   for _, name in ipairs(self.names) do

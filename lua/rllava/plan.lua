@@ -25,16 +25,16 @@ local function dtype_of(cfg) return cfg.trainer.dtype == "bf16" and C.RL_HALF or
 --- The models that a run opens, recorded but without numbers: list of { name, policy, head, train }.
 function plan.models(cfg)
   local policy, asked = require "rllava.policy", require("rllava.algorithm").asks(cfg)
-  local actor = policy.shape(cfg.model)
+  local actor = policy.shape(cfg.model, { features = cfg.trainer.freeze_vision_tower and "apart" })
   local list = { { name = "policy", policy = actor, head = "logp entropy", train = true } }
   local function add(name, p, head, train)
     list[#list + 1] = { name = name, policy = train and p or p:freeze(), head = head, train = train }
   end
-  if asked.ref_logp then add("reference", policy.new(actor.raw_config), "logp") end
+  if asked.ref_logp then add("reference", actor:sibling(), "logp") end
   if cfg.teacher then add("teacher", policy.shape(cfg.teacher), "logp") end
   if asked.value then
-    local raw = cfg.critic.model and policy.shape(cfg.critic.model).raw_config or actor.raw_config
-    add("critic", policy.new(raw, { value = true }), "value", true)
+    local from = cfg.critic.model and policy.shape(cfg.critic.model) or actor
+    add("critic", from:sibling(true), "value", true)
   end
   return list
 end
@@ -103,6 +103,19 @@ local function put_engine(p, cfg, actor)
   put(p, "engine", C.rl_replay_bytes(replay), ("activations of a step, %d rows"):format(w.step.rows))
 end
 
+--- A frozen tower: its run on the largest picture, and the features that are kept.
+local function put_vision(p, cfg, actor)
+  local picture = actor.features and require("rllava.plan.worst").picture(actor, cfg)
+  if not picture then return end
+  local needs = require("rllava.vision").bytes(actor, dtype_of(cfg), picture,
+    plan.bytes(cfg.trainer.vision_cache, "trainer.vision_cache"))
+  put(p, "vision tower", needs.arena, ("activations of a picture, %d patches"):format(picture.rows))
+  put(p, "bf16 copies", needs.halves)
+  put(p, "pictures", needs.media)
+  put(p, "pictures", needs.media, nil, { "sampling", "validation" })
+  put(p, "features", needs.room, "of a frozen tower, kept")
+end
+
 --- Patches of prompts, and of the batches that are made of them.
 local function put_pictures(p, models)
   local w = p.worst
@@ -149,6 +162,7 @@ function plan.of(cfg, models)
   local p = { classes = {}, by_name = {}, cfg = cfg, models = models, worst = worst.of(cfg, models) }
   for _, m in ipairs(models) do put_model(p, cfg, m) end
   put_engine(p, cfg, actor)
+  put_vision(p, cfg, actor)
   put_pictures(p, models)
   put_rest(p, cfg, models)
   find_peak(p)
@@ -159,12 +173,14 @@ end
 
 local units = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
 
---- "24G", "900M", or a number of bytes -> bytes.
-function plan.bytes(v)
+--- "24G", "900M", or a number of bytes -> bytes.  key: whose value it is, and may be 0; nil: that of
+--- trainer.memory, which may not.
+function plan.bytes(v, key)
   local number, unit = tostring(v):upper():match "^([%d.]+)%s*([KMGT]?)I?B?$"
   local n = tonumber(number) or tonumber(v)
-  if not n or n <= 0 then
-    rl.raise("trainer.memory: expected bytes, or a number with K, M, G or T (24G), got %s", tostring(v))
+  if not n or n < 0 or n == 0 and not key then
+    rl.raise("%s: expected bytes, or a number with K, M, G or T (24G), got %s", key or "trainer.memory",
+      tostring(v))
   end
   return math.floor(n * units[unit or ""])
 end

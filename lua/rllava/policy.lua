@@ -45,12 +45,18 @@ local function family(config)
 end
 
 --- config: a decoded config.json -> a policy with zero parameters.  options.value: a critic, with a
---- head score.weight [1, d] of one number a token instead of the vocabulary's.
+--- head score.weight [1, d] of one number a token instead of the vocabulary's.  options.features: the
+--- vision tower is frozen and its features are an input: "apart" from a tower of its own, or "alone".
 function policy.new(raw, options)
   local config = hf_config.normalise(raw)
   local self = setmetatable({ config = config, raw_config = raw, family = family(config) }, Policy)
+  self.features = options and options.features
+  if self.features and not config.vision_config then
+    rl.raise("trainer.freeze_vision_tower: expected a model with a vision tower, got %s",
+      config.model_type)
+  end
   self.model = nn.model(config)
-  self.model.value = options and options.value
+  self.model.value, self.model.features = options and options.value, self.features
   self.family.record(self.model)
   return self
 end
@@ -72,19 +78,19 @@ function Policy:init(seed, std)
 end
 
 --- A folder with config.json and no weights yet -> a policy with fresh numbers.
-local function fresh(path, seed)
+local function fresh(path, options)
   local file = files.join(path, "config.json")
-  local self = policy.new(require("rllava.json").decode(files.read(file), file))
+  local self = policy.new(require("rllava.json").decode(files.read(file), file), options)
   self.path, self.keys = path, function(key) return key end
-  return self:init(seed)
+  return self:init(options.init_seed)
 end
 
 --- The model of a name, recorded but without numbers: nothing of its weights is read, or fetched.
-function policy.shape(name)
+function policy.shape(name, options)
   local path = model_source.find(name, { "*.json", "*.jinja", "*.txt" })
   local text, place = require("rllava.beside").read(path, "config.json")
   if not text then rl.raise("%s: expected one, found none", place) end
-  local self = policy.new(require("rllava.json").decode(text, place))
+  local self = policy.new(require("rllava.json").decode(text, place), options)
   self.path = path
   return self
 end
@@ -94,11 +100,11 @@ end
 --- zero where the folder has none.
 function policy.load(name, options)
   local path = model_source.find(name)
-  if options and options.init_seed then return fresh(path, options.init_seed) end
+  if options and options.init_seed then return fresh(path, options) end
   local weights = require("rllava.weights").open(path)
   if not weights.raw_config then rl.raise("%s: expected a config.json, found none", path) end
   local value = options and options.value
-  local self = policy.new(weights.raw_config, { value = value })
+  local self = policy.new(weights.raw_config, options)
   self.path, self.generation_config = path, weights.generation_config
   self.model:load(function(name, shape)
     if value and name == "score.weight" and not weights:has(name) then return nil end
@@ -188,12 +194,18 @@ function Policy:approach(other, share)
   return self
 end
 
+--- The same model without numbers, for a reference or (value) a critic beside this one: features of a
+--- frozen tower come from this one's.
+function Policy:sibling(value)
+  return policy.new(self.raw_config, { value = value, features = self.features and "alone" })
+end
+
 --- A frozen copy: the reference policy.
-function Policy:clone() return policy.new(self.raw_config):approach(self, 1):freeze() end
+function Policy:clone() return self:sibling():approach(self, 1):freeze() end
 
 --- A critic that begins with this policy's numbers; its head with zeros, or normal ones of that std.
 function Policy:critic(std, seed)
-  local copy = policy.new(self.raw_config, { value = true }):approach(self, 1)
+  local copy = self:sibling(true):approach(self, 1)
   if std > 0 then
     check(C.rl_param_normal(copy.model.params["score.weight"].tensor, seed, 0, std))
   end

@@ -28,18 +28,25 @@ local function expand(ids, id, images, merge)
   return out
 end
 
---- The patches of all pictures in one array, their grids, and the rows of their placeholders.
+--- The patches (or features) of all pictures in one array, their grids, and the rows of their
+--- placeholders.
 local function gather(ids, id, images)
   local media, rows, total, width = {}, {}, 0, images[1].width
   for k, image in ipairs(images) do media[k], total = image.grid, total + image.rows end
   for i, token in ipairs(ids) do if token == id then rows[#rows + 1] = i - 1 end end
-  if #images == 1 then return media, images[1].patches, rows end
+  if #images == 1 then return media, images[1].features or images[1].patches, rows end
   local pixels, at = require("rllava.image").room("float", total * width), 0
   for _, image in ipairs(images) do
-    ffi.copy(pixels + at, image.patches, 4 * image.rows * width)
+    ffi.copy(pixels + at, image.features or image.patches, 4 * image.rows * width)
     at = at + image.rows * width
   end
   return media, pixels, rows
+end
+
+--- What the pictures add to a batch: their patches, or the features of a frozen tower.
+local function media_of(policy, media, pixels, rows)
+  if policy.features then return policy.family.features(policy.config, pixels, rows) end
+  return policy.family.media(policy.config, media, pixels, rows)
 end
 
 local function add_pictures(self, policy, ids, images)
@@ -52,13 +59,14 @@ local function add_pictures(self, policy, ids, images)
   for i = 0, n - 1 do
     self.positions[i], self.positions[n + i], self.positions[2 * n + i] = t[i + 1], h[i + 1], w[i + 1]
   end
-  self.media, self.cells = policy.family.media(config, media, pixels, rows), #rows
+  self.media, self.cells = media_of(policy, media, pixels, rows), #rows
   if #images > 1 then require("rllava.image").release { pixels = pixels } end
   return ids
 end
 
 --- ids: a list of tokens, one placeholder a picture; images: list of { patches = float *, rows, width,
---- grid = {t, h, w} }.  Refuses a number of placeholders that is not that of the pictures.
+--- grid = {t, h, w} }, or of { features = float * ... } behind a frozen tower.  Refuses a number of
+--- placeholders that is not that of the pictures.
 function prompt.new(policy, ids, images)
   local self = {}
   if images and #images > 0 then ids = add_pictures(self, policy, ids, images) end
@@ -72,26 +80,38 @@ function prompt.release(self)
   self.media = nil
 end
 
---- A row's pictures within the limits of their area, as the processor makes them; their sizes before and after go
---- to row.image_sizes = { { original = {w, h}, resized = {w, h} }, ... }, for rewards that look at boxes.
+--- A picture within the limits of its area, as the processor makes it -> it, its sizes before and
+--- after.
+local function picture(policy, source, bytes, name, options)
+  local image, processor = require "rllava.image", policy.processor
+  local whole = source.rgb and source or image.decode(bytes, name)
+  local patch = processor.rule.patch
+  local held = image.limit(whole, options.min_pixels, options.max_pixels, patch * processor.rule.merge)
+  local made = processor:image(held)
+  local grid = made.grid
+  return made, { original = { whole.width, whole.height },
+    resized = grid and { grid[3] * patch, grid[2] * patch } or { held.width, held.height } }
+end
+
+--- A row's pictures; their sizes before and after go to
+--- row.image_sizes = { { original = {w, h}, resized = {w, h} }, ... }, for rewards that look at boxes.
 local function pictures(policy, row, options)
-  local image, out, sizes = require "rllava.image", {}, {}
+  local out, sizes = {}, {}
   if row.videos and #row.videos > 0 then
     rl.raise("%s: videos: expected none, found %d; videos are not read", row.source or "row", #row.videos)
   end
   for i, source in ipairs(row.images or {}) do
-    local processor = policy.processor
-    if not processor then
+    if not policy.processor then
       rl.raise("%s: pictures: expected none, %s reads no pictures", row.source or "row", policy.path)
     end
-    local whole = source.rgb and source
-      or image.decode(source.bytes or require("rllava.files").read(source.path), source.path or row.source)
-    local patch = processor.rule.patch
-    local held = image.limit(whole, options.min_pixels, options.max_pixels, patch * processor.rule.merge)
-    out[i] = processor:image(held)
-    local grid = out[i].grid
-    sizes[i] = { original = { whole.width, whole.height },
-      resized = grid and { grid[3] * patch, grid[2] * patch } or { held.width, held.height } }
+    local bytes = not source.rgb and (source.bytes or require("rllava.files").read(source.path)) or nil
+    local function make() return picture(policy, source, bytes, source.path or row.source, options) end
+    if options.vision then
+      out[i] = options.vision:of(source, bytes, options, make)
+      sizes[i] = out[i].size
+    else
+      out[i], sizes[i] = make()
+    end
   end
   row.image_sizes = sizes
   return out
@@ -99,7 +119,7 @@ end
 
 --- A row { prompt = text or messages, images } -> its prompt, with .text, what the template made of it.
 --- options: format_prompt, a compiled template around the prompt's text; min_pixels, max_pixels: limits of a
---- picture's area; chat: instead of the policy's own.
+--- picture's area; chat: instead of the policy's own; vision: the frozen tower that makes features.
 function prompt.of_row(policy, row, options)
   options = options or {}
   local ok, self = pcall(function()

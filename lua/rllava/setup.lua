@@ -107,6 +107,16 @@ local function check_needs(asked, chosen, cfg)
   end
 end
 
+--- Refuses models of other names where a frozen tower's features stand for pictures: their own towers
+--- would make others.
+local function check_frozen(cfg)
+  local key = cfg.teacher and "teacher" or cfg.critic.model and "critic.model"
+  if cfg.trainer.freeze_vision_tower and key then
+    rl.raise("%s: expected none beside trainer.freeze_vision_tower, whose features are those of the "
+      .. "policy's tower, got %s", key, cfg.teacher or cfg.critic.model)
+  end
+end
+
 --- A model of another name whose log-probs of these tokens mean the same.
 local function teacher(self, cfg)
   local t = policy.load(cfg.teacher):freeze()
@@ -140,9 +150,17 @@ local function chat_override(self, cfg)
   return require("rllava.chat").new(text, options)
 end
 
+--- What runs a frozen tower; nil where the tower is trained.
+local function vision(self, cfg)
+  if not self.policy.features then return nil end
+  return require("rllava.vision").new(self.policy, dtype(cfg),
+    require("rllava.plan").bytes(cfg.trainer.vision_cache, "trainer.vision_cache"),
+    cfg.data.max_prompt_length)
+end
+
 --- How rows become prompts: see prompt.of_row.
 local function prompt_options(self, cfg)
-  return { format_prompt = format_prompt(cfg), min_pixels = cfg.data.min_pixels,
+  return { vision = vision(self, cfg), format_prompt = format_prompt(cfg), min_pixels = cfg.data.min_pixels,
     max_pixels = cfg.data.max_pixels, chat = chat_override(self, cfg) }
 end
 
@@ -175,8 +193,10 @@ function setup.open(cfg, purpose)
   local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = cfg.algorithm }
   self.needs = algorithm.asks(cfg)
   check_needs(self.needs, cfg.algorithm, cfg)
+  check_frozen(cfg)
   self.plan = not purpose and require("rllava.plan").check(cfg) or nil
-  self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed })
+  self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed,
+    features = cfg.trainer.freeze_vision_tower and "apart" })
   self.prompt_options = prompt_options(self, cfg)
   if purpose ~= "eval" then
     self.data = open_rows(cfg.data.train, data_options(cfg))

@@ -102,6 +102,15 @@ function vl.media(config, media, pixels, rows)
   return m
 end
 
+--- The same where a frozen tower has run: features [cells, d] instead of patches.
+function vl.features(config, features, rows)
+  local m, n = ffi.gc(C.rl_media_new(), C.rl_media_free), #rows
+  local d = config.text_config.hidden_size
+  check(C.rl_media_floats(m, "image_features", "features", n, d, features))
+  check(C.rl_media_ints(m, "image_rows", "features", n, 1, ffi.new("int[?]", n, rows), "tokens"))
+  return m
+end
+
 --- ---- forward: recorded once ----
 
 --- One tower block.  h [patches, d]; segments: windows or whole frames -> [patches, d].
@@ -154,13 +163,18 @@ local function tower(m, v)
   return m:output("vision_merged", x:gather(m:ints("cell_back", "cells")))
 end
 
---- The whole model on m: features take the rows of their placeholders.
+--- The whole model on m: features take the rows of their placeholders.  m.features: they are an
+--- input, image_features; "apart": of a frozen tower that is recorded beside; "alone": without one.
 function vl.record(m)
   local c = llama.config(m.config)
-  local features = tower(m, m.config.vision_config)
+  local features = m.features ~= "alone" and tower(m, m.config.vision_config)
+  if m.features then
+    m:freeze "^visual%."
+    features = m:floats("image_features", "features", c.hidden_size)
+  end
   llama.text(m, c, function(h, layer)
     if layer > 0 then return h end
-    return h:place(features, m:ints("image_rows", "cells"))
+    return h:place(features, m:ints("image_rows", m.features and "features" or "cells"))
   end)
 end
 

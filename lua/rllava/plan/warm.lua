@@ -73,6 +73,14 @@ local function sample(rollout, w)
   if w.prompt.media then check(C.rl_engine_pictures(rollout.engine, w.prompt.media, w.step.pictures)) end
 end
 
+--- Runs a frozen tower on the largest picture.
+local function see(trainer)
+  local image, picture = require "rllava.image", worst.picture(trainer.policy, trainer.cfg)
+  if not picture then return end
+  trainer.prompt_options.vision:reserve(picture)
+  image.release(picture)
+end
+
 --- Takes the room of the pictures of n prompts while body runs.
 local function beside(w, n, body)
   tensor.scope(function()
@@ -101,6 +109,7 @@ function warm.up(trainer, p)
   local w, train = p.worst, not trainer.cfg.trainer.val_only
   hold_cells(trainer, w)
   sample(trainer.rollout, w)
+  if trainer.policy.features then see(trainer) end
   beside(w, w.prompts, function()
     for _, name in ipairs { "reference", "teacher" } do
       if train and trainer[name] then score(trainer[name], w) end

@@ -27,6 +27,30 @@ local function limits(processor, cfg)
   return math.max(1, math.ceil(least)), math.max(1, math.floor(most))
 end
 
+--- A picture of zeros, rows x columns cells, as the processor makes it.
+local function blank(rule, rows, columns)
+  local h, w, width = rows * rule.merge, columns * rule.merge, 3 * rule.times * rule.patch ^ 2
+  local patches = require("rllava.image").room("float", h * w * width)
+  ffi.fill(patches, 4 * h * w * width)
+  return { patches = patches, rows = h * w, width = width, grid = { 1, h, w } }
+end
+
+--- The same behind a frozen tower: its features.
+local function features(policy, rule, rows, columns)
+  local n, width = rows * columns, policy.config.text_config.hidden_size
+  local zeros = require("rllava.image").room("float", n * width)
+  ffi.fill(zeros, 4 * n * width)
+  return { features = zeros, rows = n, width = width,
+    grid = { 1, rows * rule.merge, columns * rule.merge } }
+end
+
+--- The largest picture of a prompt, for a frozen tower; nil where there is none.
+function worst.picture(policy, cfg)
+  local least, most = limits(policy.processor, cfg)
+  most = math.min(most, cfg.data.max_prompt_length - 2)
+  return most >= least and blank(policy.processor.rule, grid_of(most)) or nil
+end
+
 --- Pictures of zeros, the largest that a prompt of so many tokens can hold; each stands between two
 --- tokens of its own.
 local function pictures(policy, cfg)
@@ -37,10 +61,8 @@ local function pictures(policy, cfg)
   while room - 2 >= least do
     local rows, columns = grid_of(math.min(most, room - 2))
     local n = rows * columns
-    local h, w, width = rows * rule.merge, columns * rule.merge, 3 * rule.times * rule.patch ^ 2
-    local patches = require("rllava.image").room("float", h * w * width)
-    ffi.fill(patches, 4 * h * w * width)
-    list[#list + 1] = { patches = patches, rows = h * w, width = width, grid = { 1, h, w } }
+    list[#list + 1] = policy.features and features(policy, rule, rows, columns)
+      or blank(rule, rows, columns)
     room, cells = room - n - 2, cells + n
   end
   return list, cells
