@@ -12,7 +12,7 @@ end
 key("model", "text", nil, "a Hugging Face folder, a hub name, or an embedded model",
   { "actor.model.model_path" })
 key("init_seed", "int>=0", nil,
-  "fresh weights from this seed, instead of those in the model's folder")
+  "fresh weights from this seed and config.json's initializer_range, not those of the folder")
 key("teacher", "text", nil,
   "a model with the same tokenizer, whose log-probs the algorithm distill learns from")
 key("algorithm", "text|table", "grpo",

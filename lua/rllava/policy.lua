@@ -82,7 +82,7 @@ local function fresh(path, options)
   local file = files.join(path, "config.json")
   local self = policy.new(require("rllava.json").decode(files.read(file), file), options)
   self.path, self.keys = path, function(key) return key end
-  return self:init(options.init_seed)
+  return self:init(options.init_seed, self.raw_config.initializer_range)
 end
 
 --- The model of a name, recorded but without numbers: nothing of its weights is read, or fetched.

@@ -6,8 +6,11 @@ local json = require "rllava.json"
 
 local bpe = {}
 
-local PATTERN = [[(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|]]
-  .. [[ ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+]]
+--- digits: how many of a number's one piece holds at most: 1 as in Qwen2, 3 as in Llama 3.
+local function pattern(digits)
+  return [[(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}]] .. (digits > 1 and "{1,3}|" or "|")
+    .. [[ ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+]]
+end
 
 --- GPT-2's letters for bytes: printable ones stand for themselves, the others for code points from 256 on.
 local letter, printable, extra = {}, {}, 256
@@ -27,11 +30,11 @@ for b = 0, 255 do
 end
 
 --- The pieces of ASCII text under PATTERN (contractions apart).
-local function pieces(text)
+local function pieces(text, digits)
   local out, at = {}, 1
   while at <= #text do
     local _, last = text:find("^[^%w\r\n]?%a+", at)
-    if not last then _, last = text:find("^%d", at) end
+    if not last then _, last = text:find(digits > 1 and "^%d%d?%d?" or "^%d", at) end
     if not last then _, last = text:find("^ ?[^%s%w]+[\r\n]*", at) end
     if not last then _, last = text:find("^%s*[\r\n]+", at) end
     if not last then
@@ -44,10 +47,10 @@ local function pieces(text)
   return out
 end
 
-local function count_words(texts)
+local function count_words(texts, digits)
   local counts, words = {}, {}
   for _, text in ipairs(texts) do
-    for _, piece in ipairs(pieces(text)) do
+    for _, piece in ipairs(pieces(text, digits)) do
       if not counts[piece] then
         counts[piece] = 0
         local symbols = {}
@@ -87,9 +90,11 @@ local function join(symbols, a, b)
   return out
 end
 
---- The merges, in order, until bytes and merges are `size` tokens.
-function bpe.train(texts, size)
-  local words, merges = count_words(texts), {}
+--- The merges, in order, until bytes and merges are `size` tokens.  digits: how many of a number's one token may
+--- hold, 1 or 3.
+function bpe.train(texts, size, digits)
+  digits = digits or 1
+  local words, merges = count_words(texts, digits), {}
   while #merges < size - 256 do
     local pair = best_pair(words)
     if not pair then break end
@@ -100,8 +105,9 @@ function bpe.train(texts, size)
   return merges
 end
 
---- tokenizer.json in Hugging Face's form; special: tokens that decoding may skip, added: those it keeps.
-function bpe.tokenizer_json(merges, special, added)
+--- tokenizer.json in Hugging Face's form; special: tokens that decoding may skip, added: those it keeps;
+--- digits as in train.
+function bpe.tokenizer_json(merges, special, added, digits)
   local vocab, tokens, id = {}, {}, 0
   local function add(token)
     vocab[#vocab + 1] = { token, id }
@@ -122,8 +128,8 @@ function bpe.tokenizer_json(merges, special, added)
     { "version", "1.0" }, { "truncation", json.null }, { "padding", json.null }, { "added_tokens", json.array(tokens) },
     { "normalizer", json.object { { "type", "NFC" } } },
     { "pre_tokenizer", json.object { { "type", "Sequence" }, { "pretokenizers", json.array {
-      json.object { { "type", "Split" }, { "pattern", json.object { { "Regex", PATTERN } } }, { "behavior", "Isolated" },
-        { "invert", false } }, json.object(byte_level) } } } },
+      json.object { { "type", "Split" }, { "pattern", json.object { { "Regex", pattern(digits or 1) } } },
+        { "behavior", "Isolated" }, { "invert", false } }, json.object(byte_level) } } } },
     { "post_processor", json.object(byte_level) }, { "decoder", json.object(byte_level) },
     { "model", json.object { { "type", "BPE" }, { "dropout", json.null }, { "unk_token", json.null },
       { "continuing_subword_prefix", "" }, { "end_of_word_suffix", "" }, { "fuse_unk", false }, { "byte_fallback", false },

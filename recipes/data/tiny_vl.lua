@@ -60,12 +60,13 @@ local half = { 0.5, 0.5, 0.5 }
 local processor = { image_processor_type = "Qwen2VLImageProcessor", min_pixels = 12544, max_pixels = 12544,
   patch_size = 14, merge_size = 2, temporal_patch_size = 2, image_mean = half, image_std = half }
 
---- Writes the folder and gives its path.  text, vision: what config.json and its vision_config have instead.
+--- Writes the folder and gives its path.  text, vision: what config.json and its vision_config have instead; digits:
+--- how many of a number's a token may hold (1).
 function tiny.folder(path, options)
   local files, json = rl.files, rl.json
   local o = with({ vocab_size = 384 }, options)
-  local merges = bpe.train(o.texts or geometry_texts(), o.vocab_size - #special - #kept)
-  local text = bpe.tokenizer_json(merges, special, kept)
+  local merges = bpe.train(o.texts or geometry_texts(), o.vocab_size - #special - #kept, o.digits)
+  local text = bpe.tokenizer_json(merges, special, kept, o.digits)
   local id = {}
   for _, t in ipairs(json.decode(text).added_tokens) do id[t.content] = t.id end
   local function write(name, content)
