@@ -1,5 +1,6 @@
 --- A golden case of an algorithm: its padded matrices as packed lists, its config in the names of the house.
 local json = require "rllava.json"
+local forest = require "rllava.forest"
 local tensor = require "rllava.tensor"
 local Part = require "rllava.part"
 local T = require "check"
@@ -92,38 +93,33 @@ function Case:settings(defaults, ...)
   return cfg
 end
 
---- The reference counts empty responses in means over responses, and divides by none in seq-mean-token-sum-norm.
-local function as_reference(totals, mode, rows)
-  totals.responses = mode == "seq-mean-token-sum-norm" and 1 or rows
-end
-
 --- What a loss sees of rows first to last (all of them).  fields: house name -> golden name of a matrix.
 --- -> part, the tensor of log-probs, the mini-batch as prepare saw it.
 function Case:part(fields, algorithm, cfg, first, last)
   first, last = first or 1, last or self.rows
-  local lengths, from, n, nonempty = {}, 0, 0, 0
+  local lengths, from, n = {}, 0, 0
   for r = 1, last do
     if r < first then from = from + self.lengths[r]
     else
       lengths[#lengths + 1], n = self.lengths[r], n + self.lengths[r]
-      nonempty = nonempty + (self.lengths[r] > 0 and 1 or 0)
     end
   end
   local mini, all = { lengths = lengths, tokens = n, norm_len = self.width, step = 0 }, {}
-  function mini.random() return 0.5 end
+  mini.u = {}
+  for t = 1, n do mini.u[t] = 0.5 end
   for name, list in pairs(fields) do
     local own = {}
     for t = 1, n do own[t] = list[from + t] end
     mini[name] = own
   end
-  local totals = { tokens = n, responses = nonempty, norm_len = self.width }
+  local totals = forest.totals(lengths, { norm_len = self.width, agg_mode = cfg.agg_mode,
+    loss_scale = self.source:find "verl" and "global" or "micro" })
   mini.old_logp = mini.old_logp or mini.logp
   if algorithm.prepare then
     local more, numbers_of = algorithm.prepare(mini, cfg)
     for k, v in pairs(more) do all[k] = v end
     for k, v in pairs(numbers_of or {}) do totals[k] = v end
   end
-  if not self.source:find "verl" then as_reference(totals, cfg.agg_mode, last - first + 1) end
   local given = {}
   for name in pairs(fields) do given[name] = tensor.tensor(mini[name]) end
   for name, list in pairs(all) do given[name] = tensor.tensor(list) end

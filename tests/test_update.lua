@@ -4,6 +4,7 @@ local T = require "check"
 local tiny = require "tiny"
 local rl = require "rllava.ffi"
 local tensor = require "rllava.tensor"
+local ranks = require "ranks"
 local Updater = require "rllava.update"
 local algorithm = require "rllava.algorithm"
 local C, check = rl.C, rl.check
@@ -21,15 +22,17 @@ local function random_groups(p, random, count)
   local groups = {}
   for g = 1, count do
     local images = p.config.vision_config and g % 2 == 0 and { { 1, 4, 4 } } or nil
-    local group = { prompt = tiny.prompt(p, random, 3 + random(20), images), responses = {} }
+    local group = { number = g, prompt = tiny.prompt(p, random, 3 + random(20), images), responses = {} }
     for k = 1, 1 + random(4) do
       local r = tiny.response(random, g == 2 and k == 1 and 0 or 1 + random(12))
       if k == 2 then
         r.mask = ffi.new("unsigned char[?]", r.n)
         for i = 0, r.n - 1 do r.mask[i] = random(3) > 0 and 1 or 0 end
       end
-      r.tokens = { old_logp = {}, ref_logp = {}, advantage = {} }
+      r.sample, r.tokens = k - 1, { old_logp = {}, ref_logp = {}, advantage = {}, prefix = {}, score = {} }
+      local copied, score = k == 1 and random(6) or 0, random(2)
       for i = 1, Updater.count(r) do
+        r.tokens.prefix[i], r.tokens.score[i] = i <= copied and 1 or 0, score
         r.tokens.old_logp[i], r.tokens.ref_logp[i] = -4 - random(200) / 100, -4 - random(200) / 100
         r.tokens.advantage[i] = random(400) / 100 - 2
       end
@@ -40,23 +43,41 @@ local function random_groups(p, random, count)
   return groups
 end
 
-local function gradients(p)
-  local out = {}
-  for _, name in ipairs(p.model.names) do
-    local w = p.model.params[name].tensor
-    local squares = C.rl_param_grad_squares(w)                -- settles a tied embedding
-    out[name] = squares > 0 and tensor.own(C.rl_grad_of(w)):totable() or {}
+local gradients = ranks.gradients
+
+--- An algorithm, its settings over everything that can stand beside a loss.
+local function setup(name, options)
+  local algo, cfg = algorithm.load(name), { norm_len = 20, use_kl_loss = true, kl_loss_type = "k3",
+    kl_loss_coef = 0.1, entropy_coeff = 0.01, clip_cov_ratio = 0.2, kl_cov_ratio = 0.1 }
+  for _, list in ipairs { algo.defaults, options or {} } do
+    for k, v in pairs(list) do cfg[k] = v end
   end
-  return out
+  return algo, cfg
 end
 
+--- Loss, metrics, gradient of groups that one process computes.
 local function run(p, groups, name, micro_tokens, options)
-  local algo = algorithm.load(name)
-  local cfg = { norm_len = 20, use_kl_loss = true, kl_loss_type = "k3", kl_loss_coef = 0.1, entropy_coeff = 0.01 }
-  for k, v in pairs(algo.defaults) do cfg[k] = v end
-  for k, v in pairs(options or {}) do cfg[k] = v end
+  local algo, cfg = setup(name, options)
   p:zero_grad()
-  return updater(p, micro_tokens):accumulate(groups, algo, cfg), gradients(p)
+  return updater(p, micro_tokens, { seed = 5 }):accumulate(groups, algo, cfg), gradients(p)
+end
+
+--- The same of groups that ranks divide among them, each with a model of its own: the metrics that
+--- every rank knows, the sum of their gradients.
+local function run_ranks(models, groups, name, micro_tokens, options, random)
+  local algo, cfg = setup(name, options)
+  local shares = {}
+  for k in ipairs(models) do shares[k] = {} end
+  for _, g in ipairs(groups) do table.insert(shares[1 + random(#models)], g) end
+  local parts = {}
+  local all = ranks.run(#models, function(handle, k)
+    local up = updater(models[k], micro_tokens, { seed = 5, ranks = handle })
+    local m = up:accumulate(shares[k], algo, cfg)
+    parts[k] = gradients(models[k])
+    return m
+  end)
+  for k = 2, #models do T.equal(all[k], all[1]) end
+  return all[1], ranks.sum(parts)
 end
 
 local function norm(list)
@@ -102,18 +123,37 @@ local function largest(groups)
 end
 
 local modes = { "token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm" }
-local names = { "grpo", "gspo", "gmpo", "kl_cov", "cispo" }
+local names = { "grpo", "gspo", "gmpo", "kl_cov", "cispo", "clip_cov", "luffy", "sapo", "srft", "gpg", "hpt", "gspo_token",
+  "uft", "chord" }
 
-T.test("50 random cuts and orders of groups give the same loss, metrics and gradient", function()
+local function model(trial)
+  if trial % 5 == 0 then return tiny.vision() end
+  return tiny.text(trial % 2 == 0 and "qwen3" or "qwen2", { tie_word_embeddings = trial % 3 == 0 })
+end
+
+T.test("50 random cuts, orders of groups and rank counts give the same loss, metrics and gradient", function()
   local random = tiny.random(21)
   for trial = 1, 50 do
-    local p = trial % 5 == 0 and tiny.vision() or tiny.text(trial % 2 == 0 and "qwen3" or "qwen2",
-      { tie_word_embeddings = trial % 3 == 0 })
+    local p, models = model(trial), {}
     local groups = random_groups(p, random, 3 + random(4))
     local name, options = names[1 + trial % #names], { agg_mode = modes[1 + trial % 4] }
     local m, g = run(p, groups, name, nil, options)
-    local m2, g2 = run(p, shuffled(groups, random), name, 12 + random(80), options)
+    for k = 1, 1 + random(4) do models[k] = model(trial) end
+    local m2, g2 = run_ranks(models, shuffled(groups, random), name, 12 + random(80), options, random)
     close(m2, g2, m, g)
+  end
+end)
+
+T.test("every algorithm and aggregation gives on two ranks what it gives on one", function()
+  local random = tiny.random(26)
+  for _, name in ipairs(names) do
+    for _, mode in ipairs(modes) do
+      local p = tiny.text()
+      local groups = random_groups(p, random, 4)
+      local m, g = run(p, groups, name, nil, { agg_mode = mode })
+      local m2, g2 = run_ranks({ tiny.text(), tiny.text() }, groups, name, 60, { agg_mode = mode }, random)
+      close(m2, g2, m, g)
+    end
   end
 end)
 
@@ -121,8 +161,7 @@ T.test("cuts between groups change no bit", function()
   local random = tiny.random(22)
   for trial = 1, 20 do
     local p = trial % 4 == 0 and tiny.vision() or tiny.text("qwen2", { tie_word_embeddings = trial % 2 == 0 })
-    local groups = random_groups(p, random, 4)
-    local options = { agg_mode = modes[1 + trial % 4] }
+    local groups, options = random_groups(p, random, 4), { agg_mode = modes[1 + trial % 4] }
     local m, g = run(p, groups, names[1 + trial % #names], nil, options)
     local m2, g2 = run(p, groups, names[1 + trial % #names], largest(groups) + random(40), options)
     T.equal(m2, m)

@@ -9,8 +9,8 @@ Critic.__index = Critic
 local agg_modes = { token = "token-mean", seq = "seq-mean-token-mean" }
 
 --- actor: the policy that it starts from where critic.model names no other; cfg: of the run; dtype
---- as in rl_replay_new.  algorithm.value_loss(part, cfg): its loss, PPO's where there is none.
-function Critic.new(actor, cfg, algorithm, dtype)
+--- as in rl_replay_new; ranks: see rllava.dist.  algorithm.value_loss(part, cfg): its loss, PPO's where there is none.
+function Critic.new(actor, cfg, algorithm, dtype, ranks)
   local c = cfg.critic
   local self = setmetatable({ cfg = c }, Critic)
   self.policy = c.model and policy.load(c.model, { value = true })
@@ -18,7 +18,8 @@ function Critic.new(actor, cfg, algorithm, dtype)
   self.policy.path = nil                              -- a checkpoint holds the critic alone
   self.updater = Updater.new(self.policy, { head = "value", optim = c, dtype = dtype,
     max_grad_norm = c.max_grad_norm, skip_grad_norm = c.skip_grad_norm, seed = cfg.trainer.seed,
-    micro_tokens = cfg.trainer.micro_tokens, recompute = cfg.trainer.recompute,
+    micro_tokens = cfg.trainer.micro_tokens, micro_rows = cfg.trainer.micro_rows,
+    score_rows = cfg.trainer.score_rows, recompute = cfg.trainer.recompute, ranks = ranks,
     objective = function(a, part, given) return a.loss(part, given) end })
   self.schedule = require("rllava.schedule").of(c)
   self.algorithm = { loss = algorithm.value_loss or loss.value }

@@ -40,9 +40,8 @@ end
 --- and u [tokens], uniform numbers.
 function demonstration.prepare(mini)
   if not mini.prefix then rl.raise("expected the mask of copied tokens (prefix), found none") end
-  local demo, u = of_demonstrations(mini), {}
-  for t = 1, mini.tokens do u[t] = mini.random() end
-  local fields = { prefix = mini.prefix, own = without(mini.prefix), demo = demo, free = without(demo), u = u }
+  local demo = of_demonstrations(mini)
+  local fields = { prefix = mini.prefix, own = without(mini.prefix), demo = demo, free = without(demo), u = mini.u }
   local totals = { step = mini.step }
   for _, name in ipairs { "prefix", "own", "demo", "free" } do totals[name] = numbers(mini, fields[name]) end
   return fields, totals

@@ -16,16 +16,17 @@ function forest.count(response)
   return n
 end
 
---- A group as pieces of at most so many rows, each with the prompt: one piece where it fits.
-local function pieces(group, rows)
-  local out, room = {}, -1
+--- A group as pieces of at most so many rows and responses, each with the prompt: one piece where
+--- it fits.
+local function pieces(group, rows, responses)
+  local out, room, left = {}, -1, 0
   for _, r in ipairs(group.responses) do
-    if r.n > room then
-      out[#out + 1] = { prompt = group.prompt, responses = {} }
-      room = rows - group.prompt.n
+    if r.n > room or left < 1 then
+      out[#out + 1] = { prompt = group.prompt, number = group.number, responses = {} }
+      room, left = rows - group.prompt.n, responses
     end
     table.insert(out[#out].responses, r)
-    room = room - r.n
+    room, left = room - r.n, left - 1
   end
   return #out == 1 and { group } or out
 end
@@ -36,21 +37,38 @@ local function rows_of(group)
   return rows
 end
 
---- Groups as micro-batches of at most so many rows (nil: one), and of at most so many cells of
---- pictures (nil: any), but for a single prompt.  A group is cut only where it alone has more rows,
---- so that its prompt is computed once.
-function forest.cut(groups, rows, cells)
-  local parts, room, left = {}, -1, 0
-  rows, cells = rows or math.huge, cells or math.huge
+--- Groups as micro-batches of at most so many rows (nil: any), cells of pictures, but for a single
+--- prompt, and responses (nil: any).  A group is cut only where it alone has more, so that its
+--- prompt is computed once.
+function forest.cut(groups, rows, cells, responses)
+  local parts, room, left, free = {}, -1, 0, 0
+  rows, cells, responses = rows or math.huge, cells or math.huge, responses or math.huge
   for _, g in ipairs(groups) do
-    for _, piece in ipairs(pieces(g, rows)) do
-      local need, seen = rows_of(piece), piece.prompt.cells or 0
-      if need > room or seen > left then parts[#parts + 1], room, left = {}, rows, cells end
+    for _, piece in ipairs(pieces(g, rows, responses)) do
+      local need, seen, count = rows_of(piece), piece.prompt.cells or 0, #piece.responses
+      if need > room or seen > left or count > free then
+        parts[#parts + 1], room, left, free = {}, rows, cells, responses
+      end
       table.insert(parts[#parts], piece)
-      room, left = room - need, left - seen
+      room, left, free = room - need, left - seen, free - count
     end
   end
   return parts
+end
+
+--- Token and response counts that the means of a loss divide by: of responses of these lengths.  An
+--- empty one counts nowhere; with cfg.loss_scale "micro" it does, and seq-mean-token-sum-norm
+--- divides by no number of responses, as RLLaVA has it.
+function forest.totals(lengths, cfg)
+  local totals = { tokens = 0, responses = 0, norm_len = cfg.norm_len }
+  for _, n in ipairs(lengths) do
+    totals.tokens = totals.tokens + n
+    totals.responses = totals.responses + (n > 0 and 1 or 0)
+  end
+  if cfg.loss_scale == "micro" then
+    totals.responses = cfg.agg_mode == "seq-mean-token-sum-norm" and 1 or #lengths
+  end
+  return totals
 end
 
 local ones, ones_size = ffi.new("unsigned char[?]", 1, 1), 1

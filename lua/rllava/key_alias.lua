@@ -95,7 +95,7 @@ alias.convert = {
   ["critic.optim.strategy"] = { "text", strategy "critic.optim.strategy" },
 }
 
-local micro = "rows computed together are counted in tokens: trainer.micro_tokens"
+local micro = "computed together as the policy's are: trainer.micro_tokens, trainer.micro_rows"
 local shards = "one process trains here; there is nothing to shard or offload"
 local engine = "the engine is part of this program and shares its weights; leave it out"
 local critic = "the critic is computed as the policy is, by trainer.dtype and trainer.recompute"
@@ -118,8 +118,8 @@ alias.refuse = {
   { "^%a+%.strategy$", shards }, { "^%a+%.fsdp", shards }, { "^%a+%.deepspeed", shards },
   { "micro_batch_size$", micro },
   { "^actor%.use_torch_compile$", "nothing is compiled at run time; leave it out" },
-  { "^actor%.loss_scale$", "means are of the whole mini-batch, however it is cut; leave it out" },
-  { "^actor%.policy_loss%.cov_scope$", "statistics are of the whole mini-batch; leave it out" },
+  { "^actor%.policy_loss%.cov_scope$",
+    "statistics are of the whole mini-batch; loss.loss_scale=micro: of each micro-batch" },
   { "^actor%.off_policy_cliprange$", ignored }, { "^actor%.off_policy_normalize$", ignored },
   { "^actor%.hpt_hint_loss_coef$", ignored }, { "^actor%.off_policy_m[axin]+_clip$", bound },
   { "^actor%.all_max_clip$", "no token leaves the loss for its probability; leave it out" },

@@ -78,6 +78,9 @@ key("loss.remove_clip", "bool", false, "no clipping at all", { "actor.loss_remov
 key("loss.agg_mode", { "token-mean", "seq-mean-token-sum", "seq-mean-token-mean",
   "seq-mean-token-sum-norm" },
   "token-mean", "how tokens become one number", { "loss.loss_agg_mode", "actor.loss_agg_mode" })
+key("loss.loss_scale", { "global", "micro" }, "global",
+  "micro: means and statistics of each micro-batch by itself, weighed by its responses, as RLLaVA",
+  { "actor.loss_scale" })
 key("loss.norm_len", "int>=1", nil,
   "divisor of seq-mean-token-sum-norm; null: rollout.max_new_tokens",
   { "actor.loss_norm_len" })
@@ -286,6 +289,12 @@ key("trainer.memory", "number|text", nil,
   "bytes that the run may use at most (24G, 900M); null: what the machine has free", { "memory" })
 key("trainer.micro_tokens", "int>=1", 8192,
   "rows computed together in training; only memory depends on it")
+key("trainer.micro_rows", "int>=1", nil,
+  "responses computed together in training, at most; null: as many as micro_tokens hold",
+  { "actor.ppo_micro_batch_size" })
+key("trainer.score_rows", "int>=1", nil,
+  "the same where there is no backward pass; null: trainer.micro_rows",
+  { "actor.log_prob_micro_batch_size" })
 key("trainer.recompute", "bool", false,
   "drop activations and compute them again: less memory, more time",
   { "actor.model.enable_gradient_checkpointing" })

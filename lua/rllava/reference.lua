@@ -8,10 +8,11 @@ local C, check = rl.C, rl.check
 local Reference = {}
 Reference.__index = Reference
 
---- policy: its parameters take no gradients; rows: of one replay at most (and .cells of pictures); temperature divides the
---- logits; dtype as in rl_replay_new.
-function Reference.new(policy, rows, temperature, dtype)
-  local self = setmetatable({ policy = policy, rows = rows, temperature = temperature }, Reference)
+--- policy: its parameters take no gradients; rows: of one replay at most (and .cells of pictures);
+--- responses: likewise, nil: any; temperature divides the logits; dtype as in rl_replay_new.
+function Reference.new(policy, rows, responses, temperature, dtype)
+  local self = setmetatable({ policy = policy, rows = rows, responses = responses,
+    temperature = temperature }, Reference)
   self.replay = ffi.gc(check(C.rl_replay_new(policy.model.tape, "logp", 0, 0,
     dtype or C.RL_FLOAT)), C.rl_replay_free)
   self.batch = ffi.gc(C.rl_batch_new(), C.rl_batch_free)
@@ -32,7 +33,7 @@ end
 
 --- Lays log-probs of each response's tokens beside them, as r.tokens[name].
 function Reference:logp(groups, name)
-  for _, micro in ipairs(forest.cut(groups, self.rows, self.cells)) do
+  for _, micro in ipairs(forest.cut(groups, self.rows, self.cells, self.responses)) do
     tensor.scope(function()
       local _, _, n, responses = forest.lay(micro)
       forest.assign(responses, name, n > 0 and of_micro(self, micro) or {})

@@ -73,7 +73,8 @@ local function updater(self, cfg)
   local o = cfg.optim
   return require("rllava.update").new(self.policy, {
     optim = o, max_grad_norm = o.max_grad_norm, skip_grad_norm = o.skip_grad_norm,
-    micro_tokens = cfg.trainer.micro_tokens, recompute = cfg.trainer.recompute,
+    micro_tokens = cfg.trainer.micro_tokens, micro_rows = cfg.trainer.micro_rows,
+    score_rows = cfg.trainer.score_rows, recompute = cfg.trainer.recompute, ranks = self.ranks,
     dtype = dtype(cfg), temperature = temperature(cfg), seed = cfg.trainer.seed })
 end
 
@@ -117,6 +118,13 @@ local function check_frozen(cfg)
   end
 end
 
+--- What gives log-probs of samples beside the policy that is trained.
+local function frozen(policy, cfg)
+  local t = cfg.trainer
+  return require("rllava.reference").new(policy, t.micro_tokens, t.score_rows or t.micro_rows,
+    temperature(cfg), dtype(cfg))
+end
+
 --- A model of another name whose log-probs of these tokens mean the same.
 local function teacher(self, cfg)
   local t = policy.load(cfg.teacher):freeze()
@@ -125,7 +133,7 @@ local function teacher(self, cfg)
     rl.raise("teacher: %s: expected the vocabulary of %s, %d tokens, found %d", cfg.teacher,
       cfg.model, own.vocab_size, other.vocab_size)
   end
-  return require("rllava.reference").new(t, cfg.trainer.micro_tokens, temperature(cfg), dtype(cfg))
+  return frozen(t, cfg)
 end
 
 local function format_prompt(cfg)
@@ -171,26 +179,26 @@ local function open_training(self, cfg)
   self.schedule = require("rllava.schedule").of(cfg.optim)
   self.kl_controller = require("rllava.kl").controller(cfg.loss.kl_ctrl)
   if self.needs.ref_logp then
-    self.reference = require("rllava.reference").new(self.policy:clone(),
-      cfg.trainer.micro_tokens, temperature(cfg), dtype(cfg))
+    self.reference = frozen(self.policy:clone(), cfg)
   end
   if self.needs.teacher then self.teacher = teacher(self, cfg) end
   if self.needs.value then
-    self.critic = require("rllava.critic").new(self.policy, cfg, self.algorithm, dtype(cfg))
+    self.critic = require("rllava.critic").new(self.policy, cfg, self.algorithm, dtype(cfg), self.ranks)
   end
   if cfg.loss.recall > 0 then
     self.recall = require("rllava.recall").new(cfg.loss.recall, cfg.loss.success_reward_threshold)
   end
 end
 
---- cfg -> a table with cfg, seed, policy, algorithm, needs, prompt_options, and by its purpose
+--- cfg -> a table with cfg, seed, ranks, policy, algorithm, needs, prompt_options, and by its purpose
 ---   train (or nil)   data, updater, val_sets, val_ways, rollout, rewards (or nil), schedule,
 ---                    kl_controller; reference, teacher, critic, recall where they are asked for
 ---   eval             val_sets, val_ways, rollout, rewards
 ---   replay           data, updater
 function setup.open(cfg, purpose)
   if cfg.trainer.threads then C.rl_threads(cfg.trainer.threads) end
-  local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = cfg.algorithm }
+  local self = { cfg = cfg, seed = cfg.rollout.seed or cfg.trainer.seed, algorithm = cfg.algorithm,
+    ranks = require("rllava.dist").alone }
   self.needs = algorithm.asks(cfg)
   check_needs(self.needs, cfg.algorithm, cfg)
   check_frozen(cfg)

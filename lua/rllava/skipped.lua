@@ -21,7 +21,7 @@ end
 
 local function plain(r)
   local mask = r.mask and list_of(r.mask, r.n)
-  return { ids = list_of(r.ids, r.n), mask = mask, tokens = r.tokens, text = r.text,
+  return { ids = list_of(r.ids, r.n), mask = mask, tokens = r.tokens, text = r.text, sample = r.sample,
     overall = r.result and r.result.overall }
 end
 
@@ -44,7 +44,7 @@ end
 local function response(saved)
   local n = #saved.ids
   local r = { ids = ffi.new("int[?]", math.max(1, n), saved.ids), n = n, tokens = saved.tokens,
-    text = saved.text, result = { overall = saved.overall } }
+    text = saved.text, sample = saved.sample, result = { overall = saved.overall } }
   if saved.mask then r.mask = ffi.new("unsigned char[?]", math.max(1, n), saved.mask) end
   return r
 end

@@ -7,6 +7,7 @@ local rl = require "rllava.ffi"
 local C = rl.C
 local advantage = require "rllava.advantage"
 local Batch = require "rllava.batch"
+local dist = require "rllava.dist"
 local feed = require "rllava.feed"
 local guide = require "rllava.guide"
 local metrics = require "rllava.metrics"
@@ -180,7 +181,7 @@ function Trainer:advantages(batch)
   self:inform(batch)
   local cfg = self.cfg.loss
   if cfg.use_kl_in_reward then batch:penalise_kl(cfg.kl_penalty, self.kl_controller) end
-  batch.advantage, batch.returns = self.algorithm.advantage(batch, cfg)
+  batch.advantage, batch.returns = dist.advantage(self.ranks, self.algorithm, batch, cfg)
   batch:assign("advantage", batch.advantage)
   if batch.returns then batch:assign("returns", batch.returns) end
 end

@@ -15,13 +15,13 @@ local function candidates(mini, cfg)
   return list
 end
 
---- keep [tokens]: 0 for max(1, clip_cov_ratio of all tokens) of the candidates, as many as there are.
+--- keep [tokens]: 0 for max(1, clip_cov_ratio of all tokens) of the candidates, as many as there are: those of
+--- least u, a uniform number for each token.
 local function prepare(mini, cfg)
   local keep, list = {}, candidates(mini, cfg)
   for t = 1, mini.tokens do keep[t] = 1 end
-  for _ = 1, math.min(#list, math.max(1, math.floor(cfg.clip_cov_ratio * mini.tokens))) do
-    keep[table.remove(list, 1 + math.floor(mini.random() * #list))] = 0
-  end
+  table.sort(list, function(i, j) return mini.u[i] < mini.u[j] end)
+  for k = 1, math.min(#list, math.max(1, math.floor(cfg.clip_cov_ratio * mini.tokens))) do keep[list[k]] = 0 end
   return { keep = keep }
 end
 

@@ -83,13 +83,16 @@ end
 --- ---- batches ----
 
 --- Rows of a mini-batch and of its largest micro-batch.  A group of the largest kind that exceeds
---- trainer.micro_tokens is cut, and pays for its prompt again in each piece.
+--- trainer.micro_tokens or micro_rows is cut, and pays for its prompt again in each piece.
 local function training(w, cfg)
-  local micro, group = cfg.trainer.micro_tokens, w.max_prompt + w.n * w.max_new
-  w.pieces = math.max(1, math.ceil(w.n * w.max_new / math.max(w.max_new, micro - w.max_prompt)))
+  local t, one, group = cfg.trainer, w.max_prompt + w.max_new, w.max_prompt + w.n * w.max_new
+  local micro, trained = t.micro_tokens, t.micro_rows or math.huge
+  w.pieces = math.max(1, math.ceil(w.n * w.max_new / math.max(w.max_new, micro - w.max_prompt)),
+    math.ceil(w.n / trained))
   w.mini_rows = w.groups * (group + (w.pieces - 1) * w.max_prompt)
-  local rows = math.min(w.mini_rows, math.max(micro, w.max_prompt + w.max_new))
-  local full = math.max(1, math.min(w.groups, math.floor(micro / group)))
+  local responses = math.max(trained, t.score_rows or trained)
+  local rows = math.min(w.mini_rows, math.max(micro, one), responses * one)
+  local full = math.max(1, math.min(w.groups, math.floor(micro / group), responses))
   w.micro = { rows = rows, answers = rows, pictures = full, cells = full * w.cells,
     pads = cfg.trainer.dtype == "bf16" and w.groups or 0 }
 end
