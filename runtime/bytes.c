@@ -6,7 +6,8 @@
 #include <zstd.h>
 
 static double counted(const char *what, size_t n) {
-    return ZSTD_isError(n) ? rl_refuse("zstd: cannot %s: %s", what, ZSTD_getErrorName(n)) : (double)n;
+    if (ZSTD_isError(n)) return rl_refuse("zstd: cannot %s: %s", what, ZSTD_getErrorName(n));
+    return (double)n;
 }
 
 double rl_zstd_bound(double bytes) { return (double)ZSTD_compressBound((size_t)bytes); }
@@ -17,8 +18,10 @@ double rl_zstd_compress(void *out, double room, const void *data, double bytes, 
 
 double rl_zstd_size(const void *data, double bytes) {
     const unsigned long long n = ZSTD_getFrameContentSize(data, (size_t)bytes);
-    if (n == ZSTD_CONTENTSIZE_ERROR) return rl_refuse("zstd: expected a frame, found something else");
-    if (n == ZSTD_CONTENTSIZE_UNKNOWN) return rl_refuse("zstd: expected a frame that tells its size");
+    if (n == ZSTD_CONTENTSIZE_ERROR)
+        return rl_refuse("zstd: expected a frame, found something else");
+    if (n == ZSTD_CONTENTSIZE_UNKNOWN)
+        return rl_refuse("zstd: expected a frame that tells its size");
     return (double)n;
 }
 

@@ -56,7 +56,9 @@ static void press(int number) {
 int rl_interrupt_catch(int on) {
     struct sigaction act = { .sa_handler = on ? press : SIG_DFL };
     pressed = 0;
-    return sigaction(SIGINT, &act, NULL) || sigaction(SIGTERM, &act, NULL) ? rl_refuse("interrupt: %s", strerror(errno)) : 0;
+    if (sigaction(SIGINT, &act, NULL) || sigaction(SIGTERM, &act, NULL))
+        return rl_refuse("interrupt: %s", strerror(errno));
+    return 0;
 }
 
 int rl_interrupted(void) { return pressed != 0; }

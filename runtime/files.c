@@ -197,7 +197,9 @@ int rl_input_read(rl_input *in, void *data, double bytes) {
         const size_t want = to || left < sizeof scratch ? left : sizeof scratch;
         const double got = inflate_part(in, to ? to : scratch, want);
         if (got < 0) return -1;
-        if (got == 0) return rl_refuse("%s: expected %.0f more bytes, found the end", in->map->path, (double)left);
+        if (got == 0)
+            return rl_refuse("%s: expected %.0f more bytes, found the end", in->map->path,
+                             (double)left);
         left -= (size_t)got;
         if (to) to += (size_t)got;
     }
@@ -305,7 +307,8 @@ static int sync_above(const char *path) {
 }
 
 int rl_file_rename(const char *from, const char *to) {
-    if (rename(from, to)) return rl_refuse("%s: cannot rename to %s: %s", from, to, strerror(errno));
+    if (rename(from, to))
+        return rl_refuse("%s: cannot rename to %s: %s", from, to, strerror(errno));
     return sync_above(to);
 }
 

@@ -47,7 +47,8 @@ static int add(reader *r, int kind) {
 static int hex4(reader *r) {
     int v = 0;
     for (int i = 0; i < 4; i++, r->at++) {
-        if (r->at >= r->end || !isxdigit((unsigned char)*r->at)) return expected(r, "four hex digits");
+        if (r->at >= r->end || !isxdigit((unsigned char)*r->at))
+            return expected(r, "four hex digits");
         v = v * 16 + (isdigit((unsigned char)*r->at) ? *r->at - '0' : (*r->at | 32) - 'a' + 10);
     }
     return v;
@@ -229,7 +230,8 @@ int rl_json_get(const rl_json *doc, int object, const char *key) {
 }
 
 int rl_json_at(const rl_json *doc, int array, int i) {
-    if (array < 0 || doc->nodes[array].kind != RL_JSON_ARRAY || i >= doc->nodes[array].count) return -1;
+    if (array < 0 || doc->nodes[array].kind != RL_JSON_ARRAY) return -1;
+    if (i >= doc->nodes[array].count) return -1;
     int n = array + 1;
     while (i-- > 0) n = doc->nodes[n].next;
     return n;
@@ -237,6 +239,6 @@ int rl_json_at(const rl_json *doc, int array, int i) {
 
 double rl_json_number(const rl_json *doc, int node, double dflt) {
     if (node < 0) return dflt;
-    const int kind = doc->nodes[node].kind;
-    return kind == RL_JSON_INT || kind == RL_JSON_FLOAT ? strtod(doc->nodes[node].text, NULL) : dflt;
+    const rl_json_node *n = &doc->nodes[node];
+    return n->kind == RL_JSON_INT || n->kind == RL_JSON_FLOAT ? strtod(n->text, NULL) : dflt;
 }

@@ -1,4 +1,4 @@
-/* What pictures add to a batch: named inputs of a vision tape, one set a prompt, and their packing. */
+/* What pictures add to a batch: named inputs of a vision tape, one set a prompt; their packing. */
 #include "media.h"
 #include "replay.h"
 #include <stdlib.h>
@@ -6,7 +6,12 @@
 
 typedef enum { FLOATS, INTS, SEGMENTS } entry_kind;
 /* numbers: rows x width elements (floats, ints as [width][rows], or lengths). */
-typedef struct { entry_kind what; char input[48], kind[32], of[32]; int rows, width; void *numbers; } entry;
+typedef struct {
+    entry_kind what;
+    char input[48], kind[32], of[32];
+    int rows, width;
+    void *numbers;
+} entry;
 
 struct rl_media { entry *entries; int n; };
 
@@ -18,8 +23,8 @@ void rl_media_free(rl_media *m) {
     free(m->entries), free(m);
 }
 
-static int add(rl_media *m, entry_kind what, const char *input, const char *kind, const char *of, int rows, int width,
-               const void *numbers) {
+static int add(rl_media *m, entry_kind what, const char *input, const char *kind, const char *of,
+               int rows, int width, const void *numbers) {
     if (!m) return -1;
     if (strlen(input) > 47 || strlen(kind) > 31 || (of && strlen(of) > 31))
         return rl_refuse("media: expected names of at most 31 letters, got %s, %s", input, kind);
@@ -28,36 +33,45 @@ static int add(rl_media *m, entry_kind what, const char *input, const char *kind
     if (!copy) return -1;
     m->entries = realloc(m->entries, (size_t)(m->n + 1) * sizeof *m->entries);
     entry *e = &m->entries[m->n++];
-    *e = (entry){ .what = what, .rows = rows, .width = width, .numbers = memcpy(copy, numbers, bytes) };
+    *e = (entry){ .what = what, .rows = rows, .width = width, .numbers = copy };
+    memcpy(copy, numbers, bytes);
     strcpy(e->input, input), strcpy(e->kind, kind), strcpy(e->of, of ? of : "");
     return 0;
 }
 
-int rl_media_floats(rl_media *m, const char *input, const char *kind, int rows, int cols, const float *numbers) {
+int rl_media_floats(rl_media *m, const char *input, const char *kind, int rows, int cols,
+                    const float *numbers) {
     return add(m, FLOATS, input, kind, NULL, rows, cols, numbers);
 }
-int rl_media_ints(rl_media *m, const char *input, const char *kind, int rows, int axes, const int *numbers, const char *of) {
+int rl_media_ints(rl_media *m, const char *input, const char *kind, int rows, int axes,
+                  const int *numbers, const char *of) {
     return add(m, INTS, input, kind, of, rows, axes, numbers);
 }
-int rl_media_segments(rl_media *m, const char *input, const char *kind, const int *lengths, int n) {
+int rl_media_segments(rl_media *m, const char *input, const char *kind, const int *lengths,
+                      int n) {
     return add(m, SEGMENTS, input, kind, kind, n, 1, lengths);
 }
 
 /* ---- packing ---- */
 
-/* One input of the batch so far; ints with several axes are gathered axis by axis at the end.  Room is kept for the
- * next batch. */
+/* One input of the batch so far; ints with several axes are gathered axis by axis at the end.
+ * Room is kept for the next batch. */
 typedef struct {
     entry_kind what;
     char input[48], kind[32];
     int rows, width, room;
-    void *numbers;                                  /* FLOATS, INTS: [rows][width]; SEGMENTS: lengths */
-    void *bound;                                    /* INTS as [width][rows] */
+    void *numbers;                      /* FLOATS, INTS: [rows][width]; SEGMENTS: lengths */
+    void *bound;                        /* INTS as [width][rows] */
     rl_run *runs; rl_span *spans; int32_t *trees;
     rl_table table;
 } packed;
 
-struct rl_media_pack { packed *inputs; int n; struct { char kind[32]; int rows; } *counts; int ncounts; bool failed; };
+/* counts: rows of each kind so far.  failed: there was no memory for what was added. */
+struct rl_media_pack {
+    packed *inputs; int n;
+    struct { char kind[32]; int rows; } *counts; int ncounts;
+    bool failed;
+};
 
 rl_media_pack *rl_media_pack_new(void) { return calloc(1, sizeof(rl_media_pack)); }
 
@@ -95,7 +109,7 @@ static packed *input(rl_media_pack *p, const entry *e) {
     return x;
 }
 
-typedef struct { int shift, from, to; } window;     /* v in [from, to) -> v + shift, any other v -> -1 */
+typedef struct { int shift, from, to; } window;     /* v in [from, to) -> v + shift, else -1 */
 
 static bool has_room(packed *x, int rows) {
     if (rows <= x->room) return true;
@@ -107,15 +121,17 @@ static bool has_room(packed *x, int rows) {
     return true;
 }
 
+static int32_t shifted(int32_t v, window w) {
+    return v >= w.from && v < w.to ? v + w.shift : -1;
+}
+
 static void append(packed *x, const entry *e, window w) {
     int32_t *to = (int32_t *)x->numbers + (size_t)x->rows * (size_t)x->width;
     const int32_t *from = e->numbers;
     if (e->what != INTS) memcpy(to, from, 4 * (size_t)e->rows * (size_t)e->width);
     else for (int r = 0; r < e->rows; r++)
-        for (int a = 0; a < e->width; a++) {
-            const int32_t v = from[a * e->rows + r];
-            to[r * e->width + a] = v >= w.from && v < w.to ? v + w.shift : -1;
-        }
+        for (int a = 0; a < e->width; a++)
+            to[r * e->width + a] = shifted(from[a * e->rows + r], w);
     x->rows += e->rows;
 }
 
@@ -125,8 +141,9 @@ static bool among_tokens(const entry *e) { return e->what == INTS && !strcmp(e->
 static bool stands(const rl_media *m, int from, int to) {
     for (int i = 0; i < m->n; i++) {
         const entry *e = &m->entries[i];
+        const int32_t *at = e->numbers;
         for (int k = 0; among_tokens(e) && k < e->rows * e->width; k++)
-            if (((int32_t *)e->numbers)[k] >= from && ((int32_t *)e->numbers)[k] < to) return true;
+            if (at[k] >= from && at[k] < to) return true;
     }
     return false;
 }
@@ -134,12 +151,22 @@ static bool stands(const rl_media *m, int from, int to) {
 int rl_media_check(const rl_media *m, int n) {
     for (int i = 0; m && i < m->n; i++) {
         const entry *e = &m->entries[i];
-        for (int k = 0; among_tokens(e) && k < e->rows * e->width; k++) {
-            const int at = ((int32_t *)e->numbers)[k];
-            if (at < 0 || at >= n) return rl_refuse("media: %s: expected rows of 0 to %d, got %d", e->input, n - 1, at);
-        }
+        const int32_t *at = e->numbers;
+        for (int k = 0; among_tokens(e) && k < e->rows * e->width; k++)
+            if (at[k] < 0 || at[k] >= n)
+                return rl_refuse("media: %s: expected rows of 0 to %d, got %d", e->input, n - 1,
+                                 at[k]);
     }
     return 0;
+}
+
+/* Is entry i the first of m with rows of its kind? */
+static bool brings_kind(const rl_media *m, int i) {
+    if (m->entries[i].what == SEGMENTS) return false;
+    for (int j = 0; j < i; j++)
+        if (m->entries[j].what != SEGMENTS && !strcmp(m->entries[j].kind, m->entries[i].kind))
+            return false;
+    return true;
 }
 
 void rl_media_pack_add(rl_media_pack *p, const rl_media *m, int token, int from, int to) {
@@ -153,19 +180,16 @@ void rl_media_pack_add(rl_media_pack *p, const rl_media *m, int token, int from,
         if (!has_room(x, x->rows + e->rows)) { p->failed = true; return; }
         append(x, e, w);
     }
-    for (int i = 0; i < m->n; i++) {                /* only now: indices point past what was there before m */
-        const entry *e = &m->entries[i];
-        bool first = e->what != SEGMENTS;
-        for (int j = 0; j < i; j++) first &= strcmp(m->entries[j].kind, e->kind) || m->entries[j].what == SEGMENTS;
-        if (first) *count(p, e->kind) += e->rows;
-    }
+    for (int i = 0; i < m->n; i++)      /* only now: indices point past what was there before m */
+        if (brings_kind(m, i)) *count(p, m->entries[i].kind) += m->entries[i].rows;
 }
 
 static const void *turn_axes(packed *x) {
     x->bound = realloc(x->bound, 4 * (size_t)x->rows * (size_t)x->width + 1);
     const int32_t *from = x->numbers;
+    int32_t *to = x->bound;
     for (int r = 0; r < x->rows; r++)
-        for (int a = 0; a < x->width; a++) ((int32_t *)x->bound)[a * x->rows + r] = from[r * x->width + a];
+        for (int a = 0; a < x->width; a++) to[a * x->rows + r] = from[r * x->width + a];
     return x->bound;
 }
 
@@ -181,7 +205,8 @@ static const void *make_table(packed *x) {
         x->trees[i] = i;
     }
     x->trees[n] = n;
-    x->table = (rl_table){ .runs = x->runs, .spans = x->spans, .trees = x->trees, .nruns = n, .ntrees = n };
+    x->table = (rl_table){ .runs = x->runs, .spans = x->spans, .trees = x->trees,
+                           .nruns = n, .ntrees = n };
     return &x->table;
 }
 
@@ -190,7 +215,8 @@ static int check_rows(rl_media_pack *p, const packed *x) {
     int rows = x->what == SEGMENTS ? 0 : x->rows;
     for (int i = 0; x->what == SEGMENTS && i < x->rows; i++) rows += ((int32_t *)x->numbers)[i];
     const int want = *count(p, x->kind);
-    return rows == want ? 0 : rl_refuse("media: %s: expected %d rows of %s, got %d", x->input, want, x->kind, rows);
+    if (rows == want) return 0;
+    return rl_refuse("media: %s: expected %d rows of %s, got %d", x->input, want, x->kind, rows);
 }
 
 static bool is_text(const char *kind) {
@@ -204,35 +230,49 @@ int rl_media_pack_reserve(rl_media_pack *p, const rl_media *m, int n) {
 }
 
 int rl_media_rows(const rl_media *m, const char *kind) {
-    for (int i = 0; i < m->n; i++)
-        if (m->entries[i].what != SEGMENTS && !strcmp(m->entries[i].kind, kind)) return m->entries[i].rows;
+    for (int i = 0; i < m->n; i++) {
+        const entry *e = &m->entries[i];
+        if (e->what != SEGMENTS && !strcmp(e->kind, kind)) return e->rows;
+    }
     return 0;
 }
 
 double rl_media_bytes(const rl_media *m, int n) {
     double bytes = 0;
-    for (int i = 0; i < m->n; i++) bytes += rl_bytes_of(4.0 * n * m->entries[i].rows * m->entries[i].width);
+    for (int i = 0; i < m->n; i++)
+        bytes += rl_bytes_of(4.0 * n * m->entries[i].rows * m->entries[i].width);
     return bytes;
 }
 
-int rl_media_pack_bind(rl_media_pack *p, rl_replay *r) {
+/* Nothing of an earlier batch stays bound. */
+static int unbind(rl_replay *r) {
     static const rl_table empty;
-    if (p->failed) return rl_refuse("media: expected memory for the pictures of a batch, found none below the limit");
+    for (int i = 0; i < r->tape->nnames; i++) {
+        const rl_tensor *x = r->tape->names[i].value;
+        if (!x->name || !strcmp(x->name, "segments")) continue;
+        if (is_text(r->tape->kinds[-x->dim[0] - 1])) continue;
+        if (rl_replay_bind(r, x->name, x->dtype == RL_TABLE ? &empty : NULL)) return -1;
+    }
+    return 0;
+}
+
+static const void *as_bound(packed *x) {
+    return x->what == SEGMENTS ? make_table(x) : x->what == INTS ? turn_axes(x) : x->numbers;
+}
+
+int rl_media_pack_bind(rl_media_pack *p, rl_replay *r) {
+    if (p->failed)
+        return rl_refuse("media: expected memory for the pictures of a batch, "
+                         "found none below the limit");
     for (int i = 0; i < r->tape->nkinds; i++) {
         const char *kind = r->tape->kinds[i];
         if (!is_text(kind) && rl_replay_rows(r, kind, *count(p, kind))) return -1;
     }
-    for (int i = 0; i < r->tape->nnames; i++) {     /* nothing of an earlier batch stays bound */
-        const rl_tensor *x = r->tape->names[i].value;
-        if (!x->name || !strcmp(x->name, "segments") || is_text(r->tape->kinds[-x->dim[0] - 1])) continue;
-        if (rl_replay_bind(r, x->name, x->dtype == RL_TABLE ? &empty : NULL)) return -1;
-    }
+    if (unbind(r)) return -1;
     for (int i = 0; i < p->n; i++) {
         packed *x = &p->inputs[i];
         if (!x->rows) continue;
-        if (check_rows(p, x)) return -1;
-        const void *numbers = x->what == SEGMENTS ? make_table(x) : x->what == INTS ? turn_axes(x) : x->numbers;
-        if (rl_replay_bind(r, x->input, numbers)) return -1;
+        if (check_rows(p, x) || rl_replay_bind(r, x->input, as_bound(x))) return -1;
     }
     return 0;
 }

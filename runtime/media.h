@@ -7,7 +7,8 @@ typedef struct rl_media_pack rl_media_pack;
 rl_media_pack *rl_media_pack_new(void);
 void rl_media_pack_free(rl_media_pack *p);
 void rl_media_pack_clear(rl_media_pack *p);
-/* The pictures of tokens [from, to) of m's prompt, which lie at row token; what stands elsewhere is left out. */
+/* The pictures of tokens [from, to) of m's prompt, which lie at row token; what stands elsewhere
+ * is left out. */
 void rl_media_pack_add(rl_media_pack *p, const rl_media *m, int token, int from, int to);
 /* Room for n times the pictures of m, in an empty pack. */
 int rl_media_pack_reserve(rl_media_pack *p, const rl_media *m, int n);

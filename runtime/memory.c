@@ -22,8 +22,8 @@ static int take(int64_t n) {
     const int64_t most = atomic_load(&limit), now = atomic_fetch_add(&used, n) + n;
     if (most && now > most) {
         atomic_fetch_sub(&used, n);
-        return rl_refuse("memory: expected at most %.0f MiB (trainer.memory), %.0f MiB are in use and %.1f MiB "
-                         "more were asked for",
+        return rl_refuse("memory: expected at most %.0f MiB (trainer.memory), %.0f MiB are in use "
+                         "and %.1f MiB more were asked for",
                          (double)most / 1048576, (double)(now - n) / 1048576, (double)n / 1048576);
     }
     int64_t top = atomic_load(&peak);
@@ -54,7 +54,8 @@ void rl_alloc_free(void *p) {
 }
 
 int rl_bytes_limit(double bytes) {
-    if (!(bytes >= 0 && bytes < 1e15)) return rl_refuse("memory: limit: expected bytes, 0 for none, got %g", bytes);
+    if (!(bytes >= 0 && bytes < 1e15))
+        return rl_refuse("memory: limit: expected bytes, 0 for none, got %g", bytes);
     atomic_store(&limit, (int64_t)bytes);
     return 0;
 }
@@ -159,6 +160,7 @@ int rl_scope_close(void) {
 void rl_tensor_release(rl_tensor *x) {
     if (!x) return;
     x->released = true;
+    const bool sweepable = x->scope == &root && current == &root && !root.nnodes;
     if (x->closed) free(x);
-    else if (x->scope == &root && current == &root && !root.nnodes && root.ntensors % 256 == 0) sweep_root(&root);
+    else if (sweepable && root.ntensors % 256 == 0) sweep_root(&root);
 }

@@ -14,28 +14,36 @@ static int word(const char *list, const char *name) {
 }
 
 static void unary_run(const rl_node *n, rl_part p) {
-    rl_k->unary(p, n->i[0], n->out[0]->data, n->in[0]->data, rl_numel(n->in[0]), (float)n->f[0], (float)n->f[1]);
+    const rl_tensor *x = n->in[0], *y = n->out[0];
+    const float a = (float)n->f[0], b = (float)n->f[1];
+    rl_k->unary(p, n->i[0], y->data, x->data, rl_numel(x), a, b);
 }
 static void unary_grad(const rl_node *n, rl_part p) {
-    rl_k->unary_grad(p, n->i[0], rl_grad(n->in[0]), rl_grad(n->out[0]), n->in[0]->data, n->out[0]->data,
-                     rl_numel(n->in[0]), (float)n->f[0], (float)n->f[1]);
+    rl_tensor *x = n->in[0], *y = n->out[0];
+    const float a = (float)n->f[0], b = (float)n->f[1];
+    rl_k->unary_grad(p, n->i[0], rl_grad(x), rl_grad(y), x->data, y->data, rl_numel(x), a, b);
 }
 static const rl_op unary = { "unary", unary_run, unary_grad, 1, 1, NULL };
 
 rl_tensor *rl_unary(rl_tensor *x, const char *op, double a, double b) {
-    static const char names[] = "neg exp log sqrt abs sqr silu sigmoid tanh gelu gelu_tanh gelu_quick clamp affine pow";
+    static const char names[] = "neg exp log sqrt abs sqr silu sigmoid tanh gelu gelu_tanh "
+                                "gelu_quick clamp affine pow";
     if (!x) return NULL;
     const int kind = word(names, op);
     if (kind < 0) return rl_fail("unary: op: expected one of %s, got %s", names, op);
     if (rl_want_floats(op, "x", x)) return NULL;
-    if (kind == RL_CLAMP && a > b) return rl_fail("clamp: bounds: expected the lower first, got %g, %g", a, b);
-    return rl_apply(&unary, (rl_node){ .in = { x }, .out = { rl_like(x) }, .i = { kind }, .f = { a, b } });
+    if (kind == RL_CLAMP && a > b)
+        return rl_fail("clamp: bounds: expected the lower first, got %g, %g", a, b);
+    const rl_node n = { .in = { x }, .out = { rl_like(x) }, .i = { kind }, .f = { a, b } };
+    return rl_apply(&unary, n);
 }
 
 /* Broadcasting as NumPy's: axes are matched from the last one; stride 0 where a length is 1. */
 typedef struct { int64_t dim[4], a[4], b[4]; } shapes;
 
-static int64_t axis_from_end(const rl_tensor *x, int k) { return k < x->ndim ? x->dim[x->ndim - 1 - k] : 1; }
+static int64_t axis_from_end(const rl_tensor *x, int k) {
+    return k < x->ndim ? x->dim[x->ndim - 1 - k] : 1;
+}
 
 static shapes broadcast(const rl_tensor *a, const rl_tensor *b) {
     shapes s;
@@ -55,13 +63,13 @@ static void binary_run(const rl_node *n, rl_part p) {
     rl_k->binary(p, n->i[0], n->out[0]->data, n->in[0]->data, n->in[1]->data, s.dim, s.a, s.b);
 }
 static void binary_grad(const rl_node *n, rl_part p) {
-    const shapes s = broadcast(n->in[0], n->in[1]);
+    rl_tensor *a = n->in[0], *b = n->in[1];
+    const float *dy = rl_grad(n->out[0]);
+    const shapes s = broadcast(a, b);
     for (int which = 0; which < 2; which++) {
         float *dx = rl_grad_or_null(n->in[which]);
-        if (dx) rl_k->binary_grad(p, n->i[0], which, dx, rl_grad(n->out[0]),
-                      n->in[0]->data, n->in[1]->data,
-                                  s.dim, s.a, s.b);
-        if (rl_root(n->in[0]) == rl_root(n->in[1])) rl_pool_meet(p);    /* both add to the same place */
+        if (dx) rl_k->binary_grad(p, n->i[0], which, dx, dy, a->data, b->data, s.dim, s.a, s.b);
+        if (rl_root(a) == rl_root(b)) rl_pool_meet(p);      /* both add to the same place */
     }
 }
 static const rl_op binary = { "binary", binary_run, binary_grad, 3, 0, NULL };
@@ -79,19 +87,22 @@ rl_tensor *rl_binary(rl_tensor *a, rl_tensor *b, const char *op) {
     for (int k = 0; k < ndim; k++) {
         const int64_t da = axis_from_end(a, k), db = axis_from_end(b, k);
         if (da != db && da != 1 && db != 1)
-            return rl_fail("%s: b: expected a shape that goes with %s, got %s", op, rl_shape(a), rl_shape(b));
+            return rl_fail("%s: b: expected a shape that goes with %s, got %s", op, rl_shape(a),
+                           rl_shape(b));
         dim[ndim - 1 - k] = da == 1 ? db : da;
     }
-    return rl_apply(kind == RL_ADD || kind == RL_SUB ? &add : &binary,
-                    (rl_node){ .in = { a, b }, .out = { rl_new(RL_F32, ndim, dim) }, .i = { kind } });
+    const rl_node n = { .in = { a, b }, .out = { rl_new(RL_F32, ndim, dim) }, .i = { kind } };
+    return rl_apply(kind == RL_ADD || kind == RL_SUB ? &add : &binary, n);
 }
 
 static void swiglu_run(const rl_node *n, rl_part p) {
-    rl_k->swiglu(p, n->out[0]->data, n->in[0]->data, n->in[1]->data, rl_numel(n->in[0]));
+    const rl_tensor *x = n->in[0], *up = n->in[1];
+    rl_k->swiglu(p, n->out[0]->data, x->data, up->data, rl_numel(x));
 }
 static void swiglu_grad(const rl_node *n, rl_part p) {
-    rl_k->swiglu_grad(p, rl_grad_or_null(n->in[0]), rl_grad_or_null(n->in[1]), rl_grad(n->out[0]),
-                      n->in[0]->data, n->in[1]->data, rl_numel(n->in[0]));
+    rl_tensor *x = n->in[0], *up = n->in[1];
+    rl_k->swiglu_grad(p, rl_grad_or_null(x), rl_grad_or_null(up), rl_grad(n->out[0]),
+                      x->data, up->data, rl_numel(x));
 }
 static const rl_op swiglu = { "swiglu", swiglu_run, swiglu_grad, 3, 0, NULL };
 

@@ -5,15 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A tied embedding is used twice: by the head's product and by the look-up.  Each of its gradient elements must be
- * one chain whatever the micro-batches are, so the rows of the look-up wait here until the mini-batch ends. */
+/* A tied embedding is used twice: by the head's product and by the look-up.  Each of its gradient
+ * elements must be one chain whatever the micro-batches are, so the rows of the look-up wait here
+ * until the mini-batch ends. */
 struct rl_late { int32_t *ids; float *dy; int64_t rows, room; };
 
 static const rl_part whole = { 0, 1 };
 static pthread_mutex_t touching = PTHREAD_MUTEX_INITIALIZER;
 
 rl_tensor *rl_param_new(const char *name, int rows, int cols) {
-    if (rows < 1 || cols < 0) return rl_fail("parameter %s: expected a shape, got [%d, %d]", name, rows, cols);
+    if (rows < 1 || cols < 0)
+        return rl_fail("parameter %s: expected a shape, got [%d, %d]", name, rows, cols);
     const int64_t dim[] = { rows, cols };
     rl_tensor *w = rl_new(RL_F32, cols ? 2 : 1, dim);
     w->panels = cols > 0, w->param = w->owned = true;
@@ -21,7 +23,10 @@ rl_tensor *rl_param_new(const char *name, int rows, int cols) {
     return w;
 }
 
-static int64_t halves(const rl_tensor *w) { return (w->dim[0] + 15) / 16 * 16 * ((w->dim[1] + 1) / 2 * 2); }
+/* Numbers of the copy in bf16: rows in panels of 16, columns in pairs. */
+static int64_t halves(const rl_tensor *w) {
+    return (w->dim[0] + 15) / 16 * 16 * ((w->dim[1] + 1) / 2 * 2);
+}
 
 double rl_param_bytes(const rl_tensor *w, int which) {
     if (which == 1) return w->panels ? rl_bytes_of(2.0 * (double)halves(w)) : 0;
@@ -43,7 +48,7 @@ static int make_half(rl_tensor *w) {
 int rl_param_touch(rl_tensor *x, bool half) {
     if (!x || !x->param) return 0;
     int status = 0;
-    pthread_mutex_lock(&touching);                      /* the engine's first step may meet another's */
+    pthread_mutex_lock(&touching);          /* the engine's first step may meet another's */
     if (!x->data) {
         const size_t bytes = 4 * (size_t)rl_storage(x);
         float *data = rl_alloc((double)bytes);
@@ -106,12 +111,15 @@ int rl_param_reserve_late(rl_tensor *w, int64_t rows, bool more) {
     struct rl_late *l = w->late;
     if (more) rows += l->rows;
     if (rows <= l->room) return 0;
-    if (more && l->rows) rows += rows / 2;              /* it was not reserved: grows with the micro-batches */
+    if (more && l->rows) rows += rows / 2;  /* was not reserved: grows with the micro-batches */
     const int64_t d = w->dim[1];
     int32_t *ids = rl_alloc(4.0 * (double)rows);
     float *dy = ids ? rl_alloc(4.0 * (double)(rows * d)) : NULL;
     if (!dy) { rl_alloc_free(ids); return -1; }
-    if (l->rows) memcpy(ids, l->ids, 4 * (size_t)l->rows), memcpy(dy, l->dy, 4 * (size_t)(l->rows * d));
+    if (l->rows) {
+        memcpy(ids, l->ids, 4 * (size_t)l->rows);
+        memcpy(dy, l->dy, 4 * (size_t)(l->rows * d));
+    }
     rl_alloc_free(l->ids), rl_alloc_free(l->dy);
     l->ids = ids, l->dy = dy, l->room = rows;
     return 0;

@@ -25,7 +25,7 @@ typedef struct { char *data; size_t from, to, room; } buffer;
 
 struct rl_process {
     pid_t pid;
-    int channel, prints;
+    int channel, prints;              /* prints: -1 after the child has closed it */
     buffer out, in, said;
     bool closed;                      /* the channel has ended */
     char ended[64];                   /* how it ended; empty while it runs */
@@ -66,13 +66,23 @@ static int lift(int fd) {
     return high;
 }
 
+/* A socket for messages, a pipe for prints. */
+static int open_channels(int pair[2], int prints[2]) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+        return rl_refuse("process: cannot open its channel: %s", strerror(errno));
+    if (!pipe2(prints, O_CLOEXEC)) return 0;
+    rl_fail("process: cannot open its channel: %s", strerror(errno));
+    close(pair[0]), close(pair[1]);
+    return -1;
+}
+
 rl_process *rl_process_start(const char *arguments) {
     char *text = strdup(arguments), *argv[MAX_ARGUMENTS + 2] = { "rllava" }, *rest = text;
     for (int i = 1; i <= MAX_ARGUMENTS && rest; i++) argv[i] = strsep(&rest, "\n");
     int pair[2], prints[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) || pipe2(prints, O_CLOEXEC)) {
+    if (open_channels(pair, prints)) {
         free(text);
-        return rl_fail("process: cannot open its channel: %s", strerror(errno));
+        return NULL;
     }
     rl_process *p = calloc(1, sizeof *p);
     p->channel = lift(pair[0]), p->prints = lift(prints[0]);
@@ -90,7 +100,8 @@ rl_process *rl_process_start(const char *arguments) {
 void rl_process_free(rl_process *p) {
     if (!p) return;
     if (p->pid && !p->ended[0]) kill(p->pid, SIGKILL), waitpid(p->pid, NULL, 0);
-    close(p->channel), close(p->prints);
+    close(p->channel);
+    if (p->prints >= 0) close(p->prints);
     free(p->out.data), free(p->in.data), free(p->said.data), free(p);
 }
 
@@ -130,6 +141,12 @@ static bool take(int fd, buffer *b, size_t at_most) {
     return true;
 }
 
+static void take_prints(rl_process *p) {
+    if (p->prints < 0 || take(p->prints, &p->said, SAID_AT_MOST)) return;
+    close(p->prints);                 /* polled on, its end would wake the parent without end */
+    p->prints = -1;
+}
+
 static bool has_message(const rl_process *p) {
     uint64_t length;
     if (p->in.to - p->in.from < sizeof length) return false;
@@ -155,7 +172,7 @@ int rl_process_wait(rl_process **list, int n, double seconds) {
     for (int i = 0; i < n; i++) {
         rl_process *p = list[i];
         flush(p);
-        take(p->prints, &p->said, SAID_AT_MOST);
+        take_prints(p);
         if (!p->closed && !take(p->channel, &p->in, SIZE_MAX)) p->closed = true;
         count += ready(p);
     }

@@ -1,5 +1,6 @@
 /* safetensors: 8 bytes of header length, a JSON header, the numbers.
- * {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, "__metadata__": {..}} */
+ * {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]},
+ *  "__metadata__": {..}} */
 #include "files.h"
 #include <stdlib.h>
 #include <string.h>
@@ -8,55 +9,73 @@ enum { MAX_HEADER = 100 << 20 };           /* the format's own limit */
 
 struct rl_safetensors { rl_map *map; rl_json *header; rl_stored *tensors; int *order, count; };
 
+/* All numbers of an array of the header. */
+static int take_numbers(const rl_json *h, int array, const char *what, const rl_stored *t,
+                        const char *file, double *out) {
+    const rl_json_node *nodes = rl_json_nodes(h);
+    for (int i = 0, n = array + 1; i < nodes[array].count; i++, n = nodes[n].next) {
+        out[i] = nodes[n].kind == RL_JSON_INT ? rl_json_number(h, n, -1) : -1;
+        if (!(out[i] >= 0 && out[i] <= 0x1p53))
+            return rl_refuse("%s: tensor '%s': %s: expected whole numbers from 0, found %s", file,
+                             t->name, what, nodes[n].text ? nodes[n].text : "something else");
+    }
+    return 0;
+}
+
+/* t's numbers are bytes [from, to) of data [size]. */
+static int take_place(rl_stored *t, const char *file, const char *data, double size, double from,
+                      double to) {
+    if (to - from != t->bytes)
+        return rl_refuse("%s: tensor '%s': expected %.0f bytes for its shape and dtype, "
+                         "found offsets %.0f to %.0f", file, t->name, t->bytes, from, to);
+    if (to > size)
+        return rl_refuse("%s: tensor '%s': expected to end at byte %.0f of the data, "
+                         "but the file ends at %.0f", file, t->name, to, size);
+    t->data = data + (size_t)from;
+    return 0;
+}
+
+static bool has_kind(const rl_json *h, int node, int kind) {
+    return node >= 0 && rl_json_nodes(h)[node].kind == kind;
+}
+
 /* One header entry.  data [size]: everything behind the header. */
 static int entry(const rl_json *h, int object, rl_stored *t, const char *file, const char *data,
                  double size) {
     const rl_json_node *nodes = rl_json_nodes(h);
     const int dtype = rl_json_get(h, object, "dtype"), shape = rl_json_get(h, object, "shape");
     const int place = rl_json_get(h, object, "data_offsets");
-    if (dtype < 0 || nodes[dtype].kind != RL_JSON_STRING || shape < 0 ||
-        nodes[shape].kind != RL_JSON_ARRAY || place < 0 || nodes[place].kind != RL_JSON_ARRAY ||
-        nodes[place].count != 2 || nodes[object].count != 3)
-        return rl_refuse("%s: tensor '%s': expected dtype, shape and two data_offsets", file, t->name);
+    if (!has_kind(h, dtype, RL_JSON_STRING) || !has_kind(h, shape, RL_JSON_ARRAY) ||
+        !has_kind(h, place, RL_JSON_ARRAY) || nodes[place].count != 2 || nodes[object].count != 3)
+        return rl_refuse("%s: tensor '%s': expected dtype, shape and two data_offsets", file,
+                         t->name);
     const rl_format *format = rl_format_named(nodes[dtype].text);
     if (!format || format->block > 1)
-        return rl_refuse("%s: tensor '%s': dtype: expected F64, F32, F16, BF16, I64 .. I8, U64 .. U8 "
-                         "or BOOL, found '%s'", file, t->name, nodes[dtype].text);
+        return rl_refuse("%s: tensor '%s': dtype: expected F64, F32, F16, BF16, I64 .. I8, "
+                         "U64 .. U8 or BOOL, found '%s'", file, t->name, nodes[dtype].text);
     t->ndim = nodes[shape].count;
     if (t->ndim > 8)
-        return rl_refuse("%s: tensor '%s': shape: expected at most 8 axes, found %d", file, t->name, t->ndim);
+        return rl_refuse("%s: tensor '%s': shape: expected at most 8 axes, found %d", file, t->name,
+                         t->ndim);
     double offset[2];
-    for (int i = 0; i < t->ndim + 2; i++) {
-        const int node = i < t->ndim ? rl_json_at(h, shape, i) : rl_json_at(h, place, i - t->ndim);
-        const double v = nodes[node].kind == RL_JSON_INT ? rl_json_number(h, node, -1) : -1;
-        if (!(v >= 0 && v <= 0x1p53))
-            return rl_refuse("%s: tensor '%s': %s: expected whole numbers from 0, found %s", file, t->name,
-                             i < t->ndim ? "shape" : "data_offsets",
-                             nodes[node].text ? nodes[node].text : "something else");
-        *(i < t->ndim ? &t->dim[i] : &offset[i - t->ndim]) = v;
-    }
+    if (take_numbers(h, shape, "shape", t, file, t->dim) ||
+        take_numbers(h, place, "data_offsets", t, file, offset)) return -1;
     if (rl_stored_size(t, format, file)) return -1;
-    if (offset[1] - offset[0] != t->bytes)
-        return rl_refuse("%s: tensor '%s': expected %.0f bytes for its shape and dtype, found offsets "
-                         "%.0f to %.0f", file, t->name, t->bytes, offset[0], offset[1]);
-    if (offset[1] > size)
-        return rl_refuse("%s: tensor '%s': expected to end at byte %.0f of the data, but the file ends at "
-                         "%.0f", file, t->name, offset[1], size);
-    t->data = data + (size_t)offset[0];
-    return 0;
+    return take_place(t, file, data, size, offset[0], offset[1]);
 }
 
 /* Bytes of the header, -1 refused. */
 static int64_t header_size(const char *file, const uint8_t *data, double size) {
-    if (size < 10) return rl_refuse("%s: expected a safetensors header, found %.0f bytes", file, size);
+    if (size < 10)
+        return rl_refuse("%s: expected a safetensors header, found %.0f bytes", file, size);
     uint64_t n = 0;
     for (int i = 7; i >= 0; i--) n = n << 8 | data[i];
     if (n > MAX_HEADER)
-        return rl_refuse("%s: expected a safetensors header of at most 100 MiB, found a length of %.0f",
-                         file, (double)n);
+        return rl_refuse("%s: expected a safetensors header of at most 100 MiB, "
+                         "found a length of %.0f", file, (double)n);
     if ((double)n + 8 > size)
-        return rl_refuse("%s: expected a header of %.0f bytes, but the file ends at byte %.0f", file,
-                         (double)n, size);
+        return rl_refuse("%s: expected a header of %.0f bytes, but the file ends at byte %.0f",
+                         file, (double)n, size);
     if (data[8] != '{') return rl_refuse("%s: expected '{' at byte 8, found 0x%02x", file, data[8]);
     return (int64_t)n;
 }

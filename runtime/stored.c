@@ -132,8 +132,8 @@ static void read_q6_k(const uint8_t *b, float *x, size_t blocks) {
 }
 
 /* 256 values x = d scale q - dmin min in 16 groups of 16: 16 bytes, scale low, min high nibble; 64
- * bytes of pairs of bits; half d, half dmin.  Bits 2k of byte i in each half of 32 bytes: value i of
- * quarter k of that half's 128 values. */
+ * bytes of pairs of bits; half d, half dmin.  Bits 2k of byte i in each half of 32 bytes: value i
+ * of quarter k of that half's 128 values. */
 static void read_q2_k(const uint8_t *b, float *x, size_t blocks) {
     for (; blocks--; b += 84, x += 256) {
         const float d = half_at(b + 80), dmin = half_at(b + 82);
@@ -146,8 +146,8 @@ static void read_q2_k(const uint8_t *b, float *x, size_t blocks) {
 }
 
 /* 256 values x = d (scale - 32) q in 16 groups of 16: 32 bytes of upper bits (bit i / 32 of byte
- * i % 32; where it is 0, q is 4 less), 64 bytes of pairs as above, 12 bytes of scales (the low 4 bits
- * of the 16 in bytes 0..7, the high 2 in bytes 8..11), half d. */
+ * i % 32; where it is 0, q is 4 less), 64 bytes of pairs as above, 12 bytes of scales (the low 4
+ * bits of the 16 in bytes 0..7, the high 2 in bytes 8..11), half d. */
 static void read_q3_k(const uint8_t *b, float *x, size_t blocks) {
     for (; blocks--; b += 110, x += 256) {
         const float d = half_at(b + 108);
@@ -197,11 +197,12 @@ int rl_stored_size(rl_stored *t, const rl_format *format, const char *file) {
     t->count = 1;
     for (int i = 0; i < t->ndim; i++) t->count *= t->dim[i];
     if (!(t->count <= 0x1p46))
-        return rl_refuse("%s: tensor '%s': expected at most 2^46 elements, found %g", file, t->name, t->count);
+        return rl_refuse("%s: tensor '%s': expected at most 2^46 elements, found %g", file, t->name,
+                         t->count);
     const double row = t->ndim ? t->dim[t->ndim - 1] : 1;
     if ((int64_t)row % format->block)
-        return rl_refuse("%s: tensor '%s': expected rows of a multiple of %d elements (%s), found %.0f",
-                         file, t->name, format->block, format->name, row);
+        return rl_refuse("%s: tensor '%s': expected rows of a multiple of %d elements (%s), "
+                         "found %.0f", file, t->name, format->block, format->name, row);
     t->bytes = t->count / format->block * format->bytes;
     return 0;
 }
@@ -221,7 +222,8 @@ static int by_place(const void *a, const void *b) {
 }
 
 /* e in order of place: each starts where the one before ends, or, with gaps, not before. */
-static int places(const entry *e, int n, const char *file, const char *data, double size, bool gaps) {
+static int places(const entry *e, int n, const char *file, const char *data, double size,
+                  bool gaps) {
     double end = 0;
     for (int i = 0; i < n; i++) {
         const rl_stored *t = e[i].t;
@@ -229,8 +231,8 @@ static int places(const entry *e, int n, const char *file, const char *data, dou
         if (t->bytes > 0 && start < end)
             return rl_refuse("%s: tensor '%s': overlaps '%s'", file, t->name, e[i - 1].t->name);
         if (!gaps && start > end)
-            return rl_refuse("%s: tensor '%s': expected to start at byte %.0f of the data, found %.0f",
-                             file, t->name, end, start);
+            return rl_refuse("%s: tensor '%s': expected to start at byte %.0f of the data, "
+                             "found %.0f", file, t->name, end, start);
         if (start + t->bytes > end) end = start + t->bytes;
     }
     if (!gaps && end != size)
@@ -268,8 +270,8 @@ int rl_stored_find(const rl_stored *t, const int *order, int n, const char *name
 int rl_stored_read(const rl_stored *t, double first, double count, float *out) {
     if (!t) return -1;
     if (!(first >= 0 && count >= 0 && first + count <= t->count))
-        return rl_refuse("tensor '%s': expected elements within 0..%.0f, got %.0f from %.0f", t->name,
-                         t->count, count, first);
+        return rl_refuse("tensor '%s': expected elements within 0..%.0f, got %.0f from %.0f",
+                         t->name, t->count, count, first);
     const rl_format *f = rl_format_named(t->dtype);
     const size_t at = (size_t)first, n = (size_t)count, block = (size_t)f->block;
     if (at % block || n % block)

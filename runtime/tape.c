@@ -13,14 +13,13 @@ rl_tape *rl_tape_new(void) { return calloc(1, sizeof(rl_tape)); }
 void rl_tape_free(rl_tape *t) {
     if (!t) return;
     for (int i = 0; i < t->nvalues; i++) {
-        t->values[i]->closed = true;
+        t->values[i]->closed = true, t->values[i]->tape = NULL;
         if (t->values[i]->released) free(t->values[i]);
     }
     for (int i = 0; i < t->nkinds; i++) free(t->kinds[i]);
     for (int i = 0; i < t->nnames; i++) free(t->names[i].name);
     free(t->values), free(t->nodes), free(t->kinds), free(t->marks), free(t->names), free(t);
 }
-
 
 int rl_tape_kind(rl_tape *t, const char *kind) {
     for (int i = 0; i < t->nkinds; i++)
@@ -85,6 +84,7 @@ int rl_tape_mark(rl_tensor *x) {
 /* ---- views: no node, the same numbers ---- */
 
 static rl_tensor *view(rl_tensor *x, int ndim, const int64_t *dim) {
+    if (x->closed) return rl_fail("tensor %s: its scope is closed", rl_shape(x));
     if (rl_param_touch(x, false)) return NULL;
     rl_tensor *y = rl_new(x->dtype, ndim, dim);
     y->base = x->base ? x->base : x;
@@ -96,18 +96,19 @@ static rl_tensor *view(rl_tensor *x, int ndim, const int64_t *dim) {
 
 rl_tensor *rl_reshape(rl_tensor *x, int ndim, const int *dim) {
     if (!x) return NULL;
-    int64_t d[RL_MAX_DIM] = { 0 }, n = 1, have = 1;
+    int64_t d[RL_MAX_DIM] = { 0 }, have = 1;
+    double n = 1;                                       /* of lengths whose product may be any */
     const int first = x->tape ? 1 : 0;                  /* symbolic rows stay */
     if (ndim + first > RL_MAX_DIM) return rl_fail("reshape: expected at most 4 axes, got %d", ndim);
     if (first) d[0] = x->dim[0];
     for (int i = 0; i < ndim; i++) {
         if (dim[i] < 0) return rl_fail("reshape: axis %d: expected a length, got %d", i, dim[i]);
-        n *= d[i + first] = dim[i];
+        n *= dim[i], d[i + first] = dim[i];
     }
     for (int i = first; i < x->ndim; i++) have *= x->dim[i];
-    if (n != have)
-        return rl_fail("reshape: expected %lld elements as in %s, got %lld", (long long)have, rl_shape(x),
-                       (long long)n);
+    if (n != (double)have)
+        return rl_fail("reshape: expected %lld elements as in %s, got %.0f", (long long)have,
+                       rl_shape(x), n);
     return view(x, ndim + first, d);
 }
 
@@ -116,7 +117,8 @@ rl_tensor *rl_heads(rl_tensor *x, int head_dim) {
     const int64_t cols = rl_cols(x);
     if (x->ndim != 2) return rl_fail("heads: x: expected [rows, d], got %s", rl_shape(x));
     if (head_dim < 1 || cols % head_dim)
-        return rl_fail("heads: head_dim: expected a divisor of the last axis of x %s, got %d", rl_shape(x), head_dim);
+        return rl_fail("heads: head_dim: expected a divisor of the last axis of x %s, got %d",
+                       rl_shape(x), head_dim);
     const int64_t dim[] = { x->dim[0], cols / head_dim, head_dim };
     return view(x, 3, dim);
 }
@@ -125,9 +127,9 @@ rl_tensor *rl_tape_rows(rl_tensor *x, const char *kind, int cols) {
     if (!x) return NULL;
     if (!x->tape) {
         if (cols < 1 || rl_numel(x) % cols)
-            return rl_fail("tape_rows: cols: expected a divisor of %lld, the elements of x %s, got %d",
-                           (long long)rl_numel(x), rl_shape(x), cols);
-        const int64_t dim[] = { rl_numel(x) / (cols ? cols : 1), cols };
+            return rl_fail("tape_rows: cols: expected a divisor of %lld, the elements of x %s, "
+                           "got %d", (long long)rl_numel(x), rl_shape(x), cols);
+        const int64_t dim[] = { rl_numel(x) / cols, cols };
         return view(x, 2, dim);
     }
     const int64_t dim[] = { -rl_tape_kind(x->tape, kind) - 1, cols };
@@ -155,11 +157,21 @@ static rl_tensor *record(rl_tape *t, rl_node *n) {
     return n->out[0];
 }
 
+/* Of a node that does not come to be. */
+static rl_tensor *drop_outputs(const rl_node *n) {
+    for (int i = 0; i < RL_MAX_OUT && n->out[i]; i++) {
+        rl_alloc_free(n->out[i]->data);
+        free(n->out[i]);
+    }
+    return NULL;
+}
+
 static rl_tensor *run_live(rl_node *n, bool differentiable) {
     for (int i = 0; i < RL_MAX_IN; i++)
-        if (rl_param_touch(n->in[i], false)) return NULL;
+        if (rl_param_touch(n->in[i], false)) return drop_outputs(n);
+    for (int i = 0; i < RL_MAX_OUT && n->out[i]; i++)
+        if (rl_tensor_allocate(n->out[i])) return drop_outputs(n);
     for (int i = 0; i < RL_MAX_OUT && n->out[i]; i++) {
-        if (rl_tensor_allocate(n->out[i])) return NULL;
         n->out[i]->needs_grad = differentiable;
         rl_scope_add(n->out[i]);
     }
@@ -168,19 +180,18 @@ static rl_tensor *run_live(rl_node *n, bool differentiable) {
     return n->out[0];
 }
 
-static rl_tensor *refuse_closed(const rl_node *n) {
-    for (int i = 0; i < RL_MAX_OUT && n->out[i]; i++) free(n->out[i]);
-    return rl_fail("%s: an input's scope is closed", n->op->name);
-}
-
 rl_tensor *rl_apply(const rl_op *op, rl_node n) {
     rl_tape *t = NULL;
     bool differentiable = false;
     n.op = op;
-    for (int i = 1; i < RL_MAX_OUT && n.out[i]; i++) n.out[i]->released = true;     /* nobody holds these */
+    for (int i = 1; i < RL_MAX_OUT && n.out[i]; i++)
+        n.out[i]->released = true;                      /* nobody holds any but the first */
     for (int i = 0; i < RL_MAX_IN; i++) {
         if (!n.in[i]) continue;
-        if (n.in[i]->closed) return refuse_closed(&n);
+        if (n.in[i]->closed) {
+            drop_outputs(&n);
+            return rl_fail("%s: an input's scope is closed", op->name);
+        }
         if (n.in[i]->tape) t = n.in[i]->tape;
         differentiable |= n.in[i]->needs_grad && op->grad;
     }
@@ -210,22 +221,29 @@ void rl_run_node(const rl_node *n, bool backward) {
     if (counted) rl_profile_node(n, backward ? RL_BACKWARD : RL_FORWARD, start, "loss", NULL);
 }
 
+/* Room for all gradients that n reads or writes on the way back: its parts must not race for it. */
+static int make_gradients(const rl_node *n) {
+    for (int k = 0; k < RL_MAX_IN; k++)
+        if (n->in[k] && n->in[k]->needs_grad && !rl_grad(n->in[k])) return -1;
+    for (int k = 0; k < RL_MAX_OUT && n->out[k]; k++)
+        if (!rl_grad(n->out[k])) return -1;
+    return 0;
+}
+
 int rl_backward(rl_tensor *loss) {
     if (!loss || !rl_data(loss)) return -1;
-    if (rl_numel(loss) != 1) return rl_refuse("backward: loss: expected one element, got %s", rl_shape(loss));
+    if (rl_numel(loss) != 1)
+        return rl_refuse("backward: loss: expected one element, got %s", rl_shape(loss));
     if (!loss->needs_grad) return rl_refuse("backward: loss: nothing in it needs a gradient");
     if (!rl_grad(loss)) return -1;
     rl_grad(loss)[0] += 1;
     rl_node *nodes;
     for (int i = rl_scope_nodes(&nodes) - 1; i >= 0; i--) {
-        const rl_tensor *y = nodes[i].out[0];
-        bool reached = y->grad || (nodes[i].out[1] && nodes[i].out[1]->grad);
+        const rl_node *n = &nodes[i];
+        const bool reached = n->out[0]->grad || (n->out[1] && n->out[1]->grad);
         if (!reached) continue;
-        for (int k = 0; k < RL_MAX_IN; k++)             /* made here: parts must not race to make it */
-            if (nodes[i].in[k] && nodes[i].in[k]->needs_grad && !rl_grad(nodes[i].in[k])) return -1;
-        for (int k = 0; k < RL_MAX_OUT && nodes[i].out[k]; k++)
-            if (!rl_grad(nodes[i].out[k])) return -1;
-        rl_run_node(&nodes[i], true);
+        if (make_gradients(n)) return -1;
+        rl_run_node(n, true);
     }
     rl_scope_clear_tape();
     return 0;

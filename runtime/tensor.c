@@ -10,12 +10,14 @@ __attribute__((constructor)) static void choose_kernels(void) {
     const char *forced = getenv("RLLAVA_CPU");
     if (!forced || rl_kernels_choose(forced)) rl_kernels_choose(NULL);
     if (forced && strcmp(forced, rl_k->isa))
-        fprintf(stderr, "rllava: RLLAVA_CPU=%s: not on this machine, using %s\n", forced, rl_k->isa);
+        fprintf(stderr, "rllava: RLLAVA_CPU=%s: not on this machine, using %s\n", forced,
+                rl_k->isa);
 }
 
 const char *rl_cpu(const char *name) {
     if (name && rl_kernels_choose(name))
-        return rl_fail("cpu: expected generic, avx2 or avx512 as this machine has them, got %s", name);
+        return rl_fail("cpu: expected generic, avx2 or avx512 as this machine has them, got %s",
+                       name);
     return rl_k->isa;
 }
 
@@ -27,8 +29,8 @@ double rl_uniform(double seed, double counter) {
 
 int rl_want_floats(const char *op, const char *which, const rl_tensor *x) {
     if (x->dtype == RL_F32) return 0;
-    return rl_refuse("%s: %s: expected f32, got %s %s", op, which, x->dtype == RL_TABLE ? "a table" : "integers",
-                     rl_shape(x));
+    return rl_refuse("%s: %s: expected f32, got %s %s", op, which,
+                     x->dtype == RL_TABLE ? "a table" : "integers", rl_shape(x));
 }
 
 rl_tensor *rl_new(int dtype, int ndim, const int64_t *dim) {
@@ -60,14 +62,21 @@ int64_t rl_nrows(const rl_tensor *x) {
     return n;
 }
 
+/* "rows" where the tape that knew it is gone. */
+static const char *kind_of_rows(const rl_tensor *x, int64_t dim) {
+    return x->tape ? x->tape->kinds[-dim - 1] : "rows";
+}
+
 const char *rl_shape(const rl_tensor *x) {
     static _Thread_local char texts[8][128];
     static _Thread_local int next;
     char *text = texts[next++ % 8];
     int n = sprintf(text, "[");
-    for (int i = 0; i < x->ndim; i++)
-        if (x->dim[i] < 0) n += snprintf(text + n, 40, "%s%s", i ? ", " : "", x->tape->kinds[-x->dim[i] - 1]);
-        else n += sprintf(text + n, "%s%lld", i ? ", " : "", (long long)x->dim[i]);
+    for (int i = 0; i < x->ndim; i++) {
+        n += sprintf(text + n, "%s", i ? ", " : "");
+        if (x->dim[i] < 0) n += sprintf(text + n, "%.28s", kind_of_rows(x, x->dim[i]));
+        else n += sprintf(text + n, "%lld", (long long)x->dim[i]);
+    }
     sprintf(text + n, "]");
     return text;
 }
@@ -84,10 +93,14 @@ int rl_tensor_allocate(rl_tensor *x) {
 
 rl_tensor *rl_tensor_new(int dtype, int ndim, const int *dim) {
     int64_t d[RL_MAX_DIM] = { 0 };
+    double n = 1;
     if (ndim < 0 || ndim > RL_MAX_DIM)
         return rl_fail("tensor: ndim: expected 0 to %d, got %d", RL_MAX_DIM, ndim);
-    for (int i = 0; i < ndim; i++)
-        if ((d[i] = dim[i]) < 0) return rl_fail("tensor: axis %d: expected a length, got %d", i, dim[i]);
+    for (int i = 0; i < ndim; i++) {
+        if (dim[i] < 0) return rl_fail("tensor: axis %d: expected a length, got %d", i, dim[i]);
+        n *= dim[i], d[i] = dim[i];
+    }
+    if (n > 0x1p46) return rl_fail("tensor: expected at most 2^46 elements, got %.0f", n);
     rl_tensor *x = rl_new(dtype, ndim, d);
     if (rl_tensor_allocate(x)) { free(x); return NULL; }
     memset(x->data, 0, 4 * (size_t)rl_numel(x));
@@ -104,7 +117,8 @@ int rl_needs_grad(const rl_tensor *x) { return x->needs_grad; }
 void *rl_data(rl_tensor *x) {
     if (!x) return NULL;
     if (x->closed) return rl_fail("tensor %s: its scope is closed", rl_shape(x));
-    if (x->tape) return rl_fail("tensor %s: recorded with symbolic rows, it has no numbers", rl_shape(x));
+    if (x->tape)
+        return rl_fail("tensor %s: recorded with symbolic rows, it has no numbers", rl_shape(x));
     return rl_param_touch(x, false) ? NULL : x->data;
 }
 
