@@ -3,7 +3,11 @@
 
 #define EACH(y) _Pragma("omp simd") for (int64_t i = from; i < to; i++) (y); break
 
-static inline float gelu_tanh(float x) { return 0.5f * x * (1 + tanh_(0.7978845608f * (x + 0.044715f * x * x * x))); }
+/* x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), and x / 2 (1 + erf(x / sqrt 2)):
+ * arXiv:1606.08415, section 2 */
+static inline float gelu_tanh(float x) {
+    return 0.5f * x * (1 + tanh_(0.7978845608f * (x + 0.044715f * x * x * x)));
+}
 static inline float gelu_erf(float x) { return 0.5f * x * (1 + erf_(x * 0.70710678118f)); }
 
 void CPU(unary)(rl_part p, int op, float *y, const float *x, int64_t n, float a, float b) {
@@ -39,8 +43,8 @@ static inline float gelu_erf_slope(float x) {
     return 0.5f * (1 + erf_(x * 0.70710678118f)) + x * exp_(-0.5f * x * x) * 0.3989422804f;
 }
 
-void CPU(unary_grad)(rl_part p, int op, float *dx, const float *dy, const float *x, const float *y, int64_t n,
-                     float a, float b) {
+void CPU(unary_grad)(rl_part p, int op, float *dx, const float *dy, const float *x, const float *y,
+                     int64_t n, float a, float b) {
     const int64_t from = first(p, n), to = last(p, n);
     switch (op) {
     case RL_NEG: EACH(dx[i] -= dy[i]);
@@ -63,11 +67,16 @@ void CPU(unary_grad)(rl_part p, int op, float *dx, const float *dy, const float 
 
 /* ---- two operands, with broadcasting ---- */
 
-#define PAIRS(y) for (int64_t l = 0; l < dim[3]; l++) { const float u = a[ia + l * as[3]], v = b[ib + l * bs[3]]; \
-                                                       out[l] = (y); } break
+#define PAIRS(y) \
+    for (int64_t l = 0; l < dim[3]; l++) { \
+        const float u = a[ia + l * as[3]], v = b[ib + l * bs[3]]; \
+        out[l] = (y); \
+    } \
+    break
 
-static void binary_row(int op, float *out, const float *a, int64_t ia, const float *b, int64_t ib, const int64_t *dim,
-                       const int64_t *as, const int64_t *bs) {
+/* Along the last axis, from elements ia of a and ib of b on. */
+static void binary_row(int op, float *out, const float *a, int64_t ia, const float *b, int64_t ib,
+                       const int64_t *dim, const int64_t *as, const int64_t *bs) {
     switch (op) {
     case RL_ADD: PAIRS(u + v);
     case RL_SUB: PAIRS(u - v);
@@ -89,6 +98,7 @@ static inline int64_t row_at(int64_t row, const int64_t *dim, const int64_t *str
 
 static inline int64_t rows_of(const int64_t *dim) { return dim[0] * dim[1] * dim[2]; }
 
+/* Are neither a nor b broadcast? */
 static int same_shape(const int64_t *dim, const int64_t *a, const int64_t *b) {
     int64_t step = 1;
     for (int i = 3; i >= 0; step *= dim[i--])
@@ -96,8 +106,8 @@ static int same_shape(const int64_t *dim, const int64_t *a, const int64_t *b) {
     return 1;
 }
 
-void CPU(binary)(rl_part p, int op, float *y, const float *a, const float *b, const int64_t *dim, const int64_t *as,
-                 const int64_t *bs) {
+void CPU(binary)(rl_part p, int op, float *y, const float *a, const float *b, const int64_t *dim,
+                 const int64_t *as, const int64_t *bs) {
     if (same_shape(dim, as, bs)) {
         const int64_t n = rows_of(dim) * dim[3], from = first(p, n), one[4] = { 0, 0, 0, 1 };
         const int64_t line[4] = { 1, 1, 1, last(p, n) - from };
@@ -121,10 +131,10 @@ static inline float slope(int op, int which, float u, float v) {
     }
 }
 
-/* A part owns the last axis' elements, or rows where the operand has one for each; a broadcast operand with
- * neither is summed by part 0 alone. */
-void CPU(binary_grad)(rl_part p, int op, int which, float *dx, const float *dy, const float *a, const float *b,
-                      const int64_t *dim, const int64_t *as, const int64_t *bs) {
+/* A part owns the last axis' elements, or rows where the operand has one for each; a broadcast
+ * operand with neither is summed by part 0 alone. */
+void CPU(binary_grad)(rl_part p, int op, int which, float *dx, const float *dy, const float *a,
+                      const float *b, const int64_t *dim, const int64_t *as, const int64_t *bs) {
     const int64_t *own = which ? bs : as, rows = rows_of(dim);
     int by_rows = own[0] + own[1] + own[2] > 0;
     for (int i = 0; i < 3; i++) by_rows = by_rows && (dim[i] == 1 || own[i]);
@@ -133,8 +143,10 @@ void CPU(binary_grad)(rl_part p, int op, int which, float *dx, const float *dy, 
     const rl_part all = { 0, 1 }, rp = by_rows ? p : all, cp = by_columns ? p : all;
     for (int64_t r = first(rp, rows); r < last(rp, rows); r++) {
         const int64_t ia = row_at(r, dim, as), ib = row_at(r, dim, bs), io = which ? ib : ia;
-        for (int64_t l = first(cp, dim[3]); l < last(cp, dim[3]); l++)
-            dx[io + l * own[3]] += dy[r * dim[3] + l] * slope(op, which, a[ia + l * as[3]], b[ib + l * bs[3]]);
+        for (int64_t l = first(cp, dim[3]); l < last(cp, dim[3]); l++) {
+            const float u = a[ia + l * as[3]], v = b[ib + l * bs[3]];
+            dx[io + l * own[3]] += dy[r * dim[3] + l] * slope(op, which, u, v);
+        }
     }
 }
 
@@ -145,7 +157,8 @@ void CPU(swiglu)(rl_part p, float *y, const float *a, const float *b, int64_t n)
     for (int64_t i = first(p, n); i < last(p, n); i++) y[i] = a[i] * sigmoid_(a[i]) * b[i];
 }
 
-void CPU(swiglu_grad)(rl_part p, float *da, float *db, const float *dy, const float *a, const float *b, int64_t n) {
+void CPU(swiglu_grad)(rl_part p, float *da, float *db, const float *dy, const float *a,
+                      const float *b, int64_t n) {
 #pragma omp simd
     for (int64_t i = first(p, n); i < last(p, n); i++) {
         const float s = sigmoid_(a[i]);

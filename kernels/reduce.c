@@ -23,7 +23,8 @@ void CPU(segment_sum)(rl_part p, float *y, const float *x, const int32_t *start,
     }
 }
 
-void CPU(segment_expand)(rl_part p, float *y, const float *x, const int32_t *start, int64_t segments, int add) {
+void CPU(segment_expand)(rl_part p, float *y, const float *x, const int32_t *start,
+                         int64_t segments, int add) {
     for (int64_t s = first(p, segments); s < last(p, segments); s++)
         for (int32_t i = start[s]; i < start[s + 1]; i++) y[i] = add ? y[i] + x[s] : x[s];
 }
