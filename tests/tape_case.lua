@@ -1,6 +1,7 @@
---- A small recorded tape for tests of operations that only a tape has: its inputs are rows of parameters.
+--- A small recorded tape, for operations that only a tape has: its inputs are rows of parameters.
 ---
----   local case = tape_case { q = { 9, 8 }, ... }, a forest, function(m, rows) ... m:output("y", ...) end)
+---   local case = Case.new({ "q" }, { q = { 9, 8 } }, forest,
+---     function(c, x) c.model:output("y", x.q:sqr()) end)
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local nn = require "rllava.nn"
@@ -11,8 +12,9 @@ local C, check = rl.C, rl.check
 local Case = {}
 Case.__index = Case
 
---- names: parameters in order; shapes[name] = { rows, cols } ({ n } for a vector); forest: list of { parent, n, asked,
---- trim }, ids 0 to rows - 1 in order; record(m, x): records the outputs, x[name] [tokens, cols] or the vector.
+--- names: parameters in order; shapes[name] = { rows, cols } ({ n } for a vector); forest: list of
+--- { parent, n, asked, trim }, ids 0 to rows - 1 in order; record(case, x): records the outputs,
+--- x[name] [tokens, cols] or the vector.
 function Case.new(names, shapes, forest, record)
   local self = setmetatable({ names = names, shapes = shapes, model = nn.model {} }, Case)
   local m, x = self.model, {}
@@ -41,33 +43,47 @@ function Case:lay(forest)
   return b
 end
 
---- Outputs of a replay as one list; want: the gradients of their weighted sum, by parameter in order.
-function Case:run(outputs, lists, want, recompute)
+function Case:set(lists)
   for k, name in ipairs(self.names) do
     local w = self.params[name]
     check(C.rl_param_set(w, ffi.new("float[?]", #lists[k], lists[k])))
     C.rl_param_zero_grad(w)
   end
-  local replay = ffi.gc(check(C.rl_replay_new(self.model.tape, outputs, want and 1 or 0, recompute or 0, C.RL_FLOAT)),
+end
+
+--- Outputs of a replay, added to found, and their weighted sum.
+local function weighted_sum(replay, outputs, found)
+  local loss
+  for name in outputs:gmatch "%S+" do
+    local y, weights = tensor.own(C.rl_replay_output(replay, name)), {}
+    for i, v in ipairs(y:totable()) do
+      found[#found + 1] = v
+      weights[i] = T.weight(#found)
+    end
+    local part = (y:reshape(#weights) * tensor.tensor(weights)):sum()
+    loss = loss and loss + part or part
+  end
+  return loss
+end
+
+--- Outputs of a replay as one list; want: the gradients of their weighted sum, by parameter in
+--- order.
+function Case:run(outputs, lists, want, recompute)
+  self:set(lists)
+  local train, tape = want and 1 or 0, self.model.tape
+  local replay = ffi.gc(check(C.rl_replay_new(tape, outputs, train, recompute or 0, C.RL_FLOAT)),
     C.rl_replay_free)
   check(C.rl_batch_bind(self.batch, replay, self.temperature or 1))
   check(C.rl_replay_forward(replay))
   local found, gradients = {}, {}
   tensor.scope(function()
-    local loss
-    for name in outputs:gmatch "%S+" do
-      local y, weights = tensor.own(C.rl_replay_output(replay, name)), {}
-      for i, v in ipairs(y:totable()) do
-        found[#found + 1] = v
-        weights[i] = T.weight(#found)
-      end
-      local part = (y:reshape(#weights) * tensor.tensor(weights)):sum()
-      loss = loss and loss + part or part
-    end
+    local loss = weighted_sum(replay, outputs, found)
     if not want then return end
     loss:backward()
     check(C.rl_replay_backward(replay))
-    for k, name in ipairs(self.names) do gradients[k] = tensor.own(C.rl_grad_of(self.params[name])):totable() end
+    for k, name in ipairs(self.names) do
+      gradients[k] = tensor.own(C.rl_grad_of(self.params[name])):totable()
+    end
   end)
   return found, gradients
 end

@@ -1,4 +1,5 @@
 local T = require "check"
+local ffi = require "ffi"
 local C = require("rllava.ffi").C
 local files = require "rllava.files"
 local keys = require "rllava.keys"
@@ -84,6 +85,18 @@ T.test("options: defaults, then the recipe's, checked by name", function()
   T.raises("reward_options.args: no reward knows the option scal; the nearest is scale", function()
     open(scratch .. "/o.lua", { args = { scal = 1 } })
   end)
+end)
+
+T.test("a child that closes its prints does not wake its parent over and over", function()
+  local code = [[ffi = require "ffi" ffi.cdef "int close(int);" ffi.C.close(1)
+    require("rllava.ffi").C.rl_sleep(60)]]
+  local p = ffi.gc(C.rl_process_start("-e\n" .. code:gsub("\n", " ")), C.rl_process_free)
+  local list, woken, from = ffi.new("rl_process *[1]", p), 0, C.rl_clock()
+  repeat
+    C.rl_process_wait(list, 1, 0.2)
+    woken = woken + 1
+  until C.rl_clock() > from + 1
+  if woken > 20 then error(woken .. " times in a second") end
 end)
 
 local bad = {

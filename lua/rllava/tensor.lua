@@ -18,9 +18,16 @@ end
 --- ---- making ----
 
 local function flatten(list, out, depth, shape)
-  if type(list) ~= "table" then out[#out + 1] = list return end
+  if type(list) ~= "table" then
+    out[#out + 1] = list
+    shape.numbers = shape.numbers or depth - 1
+    if shape.numbers == depth - 1 and not shape[depth] then return end
+    rl.raise("tensor: expected numbers on %d axes as before, got one on %d",
+      math.max(#shape, shape.numbers), depth - 1)
+  end
   if shape[depth] and shape[depth] ~= #list then
-    rl.raise("tensor: axis %d: expected %d elements as before, got %d", depth - 1, shape[depth], #list)
+    rl.raise("tensor: axis %d: expected %d elements as before, got %d", depth - 1, shape[depth],
+      #list)
   end
   shape[depth] = #list
   for _, v in ipairs(list) do flatten(v, out, depth + 1, shape) end
@@ -79,7 +86,9 @@ end
 
 --- The number of a tensor with one element.
 function methods:item()
-  if self:numel() ~= 1 then rl.raise("item: expected one element, got %s", ffi.string(C.rl_shape_text(self))) end
+  if self:numel() ~= 1 then
+    rl.raise("item: expected one element, got %s", ffi.string(C.rl_shape_text(self)))
+  end
   return self:data()[0]
 end
 
@@ -99,8 +108,9 @@ function methods:affine(a, b) return own(C.rl_unary(self, "affine", a, b)) end
 function methods:pow(p) return own(C.rl_unary(self, "pow", p, 0)) end
 
 local function lift(v) return type(v) == "number" and M.tensor(v) or v end
-local function binary(op) return function(a, b) return own(C.rl_binary(lift(a), lift(b), op)) end end
-for _, op in ipairs { "add", "sub", "mul", "div", "min", "max", "lt", "le", "eq" } do methods[op] = binary(op) end
+for _, op in ipairs { "add", "sub", "mul", "div", "min", "max", "lt", "le", "eq" } do
+  methods[op] = function(a, b) return own(C.rl_binary(lift(a), lift(b), op)) end
+end
 
 --- y = sum of x over axis (from 0), or of everything; the mean likewise.
 function methods:sum(axis) return own(C.rl_sum(self, axis or -1)) end
@@ -129,29 +139,34 @@ local function describe(x)
   if #shape == 0 then return (kind):format(data[0]) end
   local cols, rows = shape[#shape], x:numel() / math.max(1, shape[#shape])
   local lines = { text }
-  for r = 0, math.min(rows, 6) - 1 do lines[#lines + 1] = "  " .. line(data, r * cols, cols, kind) end
+  for r = 0, math.min(rows, 6) - 1 do
+    lines[#lines + 1] = "  " .. line(data, r * cols, cols, kind)
+  end
   if rows > 6 then lines[#lines + 1] = ("  ... %d rows"):format(rows) end
   return table.concat(lines, "\n")
 end
 
 local operators = {
   __add = function(a, b)
-    if type(b) == "number" then return a:affine(1, b) elseif type(a) == "number" then return b:affine(1, a) end
+    if type(b) == "number" then return a:affine(1, b) end
+    if type(a) == "number" then return b:affine(1, a) end
     return a:add(b)
   end,
   __sub = function(a, b)
-    if type(b) == "number" then return a:affine(1, -b) elseif type(a) == "number" then return b:affine(-1, a) end
+    if type(b) == "number" then return a:affine(1, -b) end
+    if type(a) == "number" then return b:affine(-1, a) end
     return a:sub(b)
   end,
   __mul = function(a, b)
-    if type(b) == "number" then return a:affine(b, 0) elseif type(a) == "number" then return b:affine(a, 0) end
+    if type(b) == "number" then return a:affine(b, 0) end
+    if type(a) == "number" then return b:affine(a, 0) end
     return a:mul(b)
   end,
   __div = function(a, b) return type(b) == "number" and a:affine(1 / b, 0) or methods.div(a, b) end,
   __unm = function(a) return methods.neg(a) end,
   __pow = function(a, b) return methods.pow(a, b) end,
 }
--- LuaJIT 2.1 records calls of these with stale slots and compiles wrong code: a trace ends before one.
+-- LuaJIT 2.1 records calls of these with stale slots and compiles wrong code: traces end before.
 for _, f in pairs(operators) do jit.off(f) end
 operators.__index, operators.__tostring = methods, describe
 ffi.metatype("rl_tensor", operators)
