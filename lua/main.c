@@ -30,7 +30,8 @@ static int embedded(lua_State *L) {
     }
     for (int i = 0; rl_embedded[i].name; i++)
         if (!strcmp(rl_embedded[i].name, name)) {
-            lua_pushlstring(L, rl_embedded[i].data, (size_t)(rl_embedded[i].end - rl_embedded[i].data));
+            const char *data = rl_embedded[i].data;
+            lua_pushlstring(L, data, (size_t)(rl_embedded[i].end - data));
             return 1;
         }
     return 0;
@@ -95,7 +96,8 @@ int main(int argc, char **argv) {
     }
     lua_setglobal(L, "arg");
     static const char start[] = "return require('rllava.cli').main(arg)";
-    int failed = luaL_loadbuffer(L, start, sizeof start - 1, "@lua/rllava/main") || lua_pcall(L, 0, 1, 0);
+    int failed = luaL_loadbuffer(L, start, sizeof start - 1, "@lua/rllava/main") ||
+                 lua_pcall(L, 0, 1, 0);
     if (failed) fprintf(stderr, "rllava: %s\n", lua_tostring(L, -1));
     int status = failed ? 1 : (int)lua_tointeger(L, -1);
     lua_close(L);

@@ -1,4 +1,5 @@
---- A user's own model folder, data files, template and reward, with RLLaVA's keys on the command line.
+--- A user's own model folder, data files, template and reward,
+--- with RLLaVA's keys on the command line.
 local T = require "check"
 local rl = require "rllava"
 local files = require "rllava.files"
@@ -82,6 +83,12 @@ end)
 
 T.test("more marks than pictures are an error with the row", function()
   put("train.jsonl", (lines[1]:gsub('"problem":"', '"problem":"<image><image>')) .. "\n")
+  T.raises("train.jsonl:1", run)
+end)
+
+T.test("the mark of a video in the text is an error with the row, not a picture", function()
+  put("train.jsonl", (lines[1]:gsub('"problem":"', '"problem":"<|video_pad|>')) .. "\n")
+  T.raises("prompt: videos: expected no placeholder of one, found one", run)
   T.raises("train.jsonl:1", run)
 end)
 

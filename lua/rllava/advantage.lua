@@ -1,7 +1,9 @@
---- Advantages from rewards.  Plain numbers in double; a batch here is a list of responses, their tokens end to end:
----   lengths [responses], group [responses]: the prompt of each, rewards [tokens] and, where they are known apart from
----   these, their sums [responses]; gap [tokens]: true where tokens of others stand before a token (or nil);
----   values [tokens], baseline [responses] where the algorithm needs them.
+--- Advantages from rewards.  Plain numbers in double; a batch here is a list of responses, their
+--- tokens end to end:
+---   lengths [responses], group [responses]: the prompt of each
+---   rewards [tokens] and, where they are known apart from these, their sums [responses]
+---   gap [tokens]: true where tokens of others stand before a token (or nil)
+---   values [tokens], baseline [responses] where the algorithm needs them
 --- What comes back is [tokens]: advantages, and returns where they differ.
 local rl = require "rllava.ffi"
 
@@ -49,7 +51,8 @@ local function mean_std(values)
 end
 advantage.mean_std = mean_std
 
---- f(values of a group, its size, its indices) -> a list of the same length, put together -> [responses].
+--- f(values of a group, its size, its indices) -> a list of the same length; all of them put
+--- together -> [responses].
 function advantage.by_group(batch, values, f)
   local out = {}
   for _, members in ipairs(advantage.groups(batch)) do
@@ -75,17 +78,19 @@ function advantage.normalise(values, n, by_std)
   return map(values, function(v) return (v - mean) / scale end)
 end
 
---- (r - mean) / (std + 1e-6) among the responses of a prompt, std unbiased; norm_by_std = false leaves the
---- division out.  A group of one keeps its reward.  arXiv:2402.03300, section 4.1.2
+--- (r - mean) / (std + 1e-6) among the responses of a prompt, std unbiased; norm_by_std = false
+--- leaves the division out.  A group of one keeps its reward.  arXiv:2402.03300, section 4.1.2
 function advantage.group_norm(batch, cfg)
-  return advantage.spread(batch, advantage.by_group(batch, advantage.scores(batch), function(values, n)
+  local scores = advantage.scores(batch)
+  return advantage.spread(batch, advantage.by_group(batch, scores, function(values, n)
     return advantage.normalise(values, n, cfg.norm_by_std)
   end))
 end
 
 --- r minus the mean of the others of its prompt.  arXiv:2402.14740, eq. 6
 function advantage.leave_one_out(batch)
-  return advantage.spread(batch, advantage.by_group(batch, advantage.scores(batch), function(values, n)
+  local scores = advantage.scores(batch)
+  return advantage.spread(batch, advantage.by_group(batch, scores, function(values, n)
     if n == 1 then return values end
     local mean = mean_std(values)
     return map(values, function(v) return (v - mean) * n / (n - 1) end)

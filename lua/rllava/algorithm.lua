@@ -111,8 +111,8 @@ end
 -- What a run can give an algorithm that asks for it.
 local given = { "greedy", "logp", "named", "prefix", "ref_logp", "score", "teacher", "value" }
 
---- What the algorithm and the config ask of a run: { ref_logp, value, greedy, ... = true }.  Refuses
---- needs that no run meets.
+--- What the algorithm and the config ask of a run: { ref_logp, value, greedy, ... = true }.
+--- Refuses needs that no run meets.
 function algorithm.asks(cfg)
   local asked = { ref_logp = cfg.loss.use_kl_loss or cfg.loss.use_kl_in_reward }
   local known = {}

@@ -117,8 +117,8 @@ local function write_beside(folder, beside)
   end
 end
 
---- Writes folder.  options: { step, dtype = "f32" | "bf16" | nil, model_only, shard, beside }.  Where
---- it cannot be written whole, nothing appears and what was there stays.
+--- Writes folder.  options: { step, dtype = "f32" | "bf16" | nil, model_only, shard, beside }.
+--- Where it cannot be written whole, nothing appears and what was there stays.
 function checkpoint.save(folder, policy, optimizer, state, options)
   check_state(state or {}, "state")
   local aside = folder .. ".tmp"

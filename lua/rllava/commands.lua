@@ -28,8 +28,8 @@ function commands.plan(path, ...)
   return 1
 end
 
---- rllava profile RECIPE [steps=N] [out=FILE] [key=value ...]: where the time of N steps (2) goes, by
---- phase, operation and layer; FILE (profile.json) is a trace for chrome://tracing.
+--- rllava profile RECIPE [steps=N] [out=FILE] [key=value ...]: where the time of N steps (2) goes,
+--- by phase, operation and layer; FILE (profile.json) is a trace for chrome://tracing.
 function commands.profile(path, ...)
   if not path then error("profile: expected a recipe's file", 0) end
   local steps, out, overrides = 2, "profile.json", {}
@@ -69,16 +69,16 @@ function commands.health()
   return 0
 end
 
---- rllava eval RECIPE [key=value ...]: validate without training; every answer and a summary with 95%
---- intervals go to a folder.
+--- rllava eval RECIPE [key=value ...]: validate without training; every answer and a summary with
+--- 95% intervals go to a folder.
 function commands.eval(path, ...)
   if not path then error("eval: expected a recipe's file", 0) end
   require("rllava.eval").show(require("rllava.recipe").load(path, { ... }))
   return 0
 end
 
---- rllava replay RUN/skipped/step_... [key=value ...]: loss and gradients of an update that was left
---- out, with its weights and its mini-batch.
+--- rllava replay RUN/skipped/step_... [key=value ...]: loss and gradients of an update that was
+--- left out, with its weights and its mini-batch.
 function commands.replay(path, ...)
   if not path then error("replay: expected RUN/skipped/step_...", 0) end
   require("rllava.skipped").replay(path, { ... })

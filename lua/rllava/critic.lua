@@ -9,7 +9,8 @@ Critic.__index = Critic
 local agg_modes = { token = "token-mean", seq = "seq-mean-token-mean" }
 
 --- actor: the policy that it starts from where critic.model names no other; cfg: of the run; dtype
---- as in rl_replay_new; ranks: see rllava.dist.  algorithm.value_loss(part, cfg): its loss, PPO's where there is none.
+--- as in rl_replay_new; ranks: see rllava.dist.  algorithm.value_loss(part, cfg): its loss,
+--- PPO's where there is none.
 function Critic.new(actor, cfg, algorithm, dtype, ranks)
   local c = cfg.critic
   local self = setmetatable({ cfg = c }, Critic)

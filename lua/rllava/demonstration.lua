@@ -1,10 +1,11 @@
---- Responses that were copied from a demonstration, in part or whole, among those that the policy sampled:
---- the field prefix [tokens] is 1 where a token was copied.
+--- Responses that were copied from a demonstration, in part or whole, among those that the policy
+--- sampled: the field prefix [tokens] is 1 where a token was copied.
 local rl = require "rllava.ffi"
 
 local demonstration = {}
 
---- Numbers of a part of the mini-batch: mask [tokens] of 0 and 1 -> { tokens, responses, norm_len }.
+--- Numbers of a part of the mini-batch: mask [tokens] of 0 and 1
+--- -> { tokens, responses, norm_len }.
 local function numbers(mini, mask)
   local out, at = { tokens = 0, responses = 0, norm_len = mini.norm_len }, 0
   for _, n in ipairs(mini.lengths) do
@@ -41,9 +42,12 @@ end
 function demonstration.prepare(mini)
   if not mini.prefix then rl.raise("expected the mask of copied tokens (prefix), found none") end
   local demo = of_demonstrations(mini)
-  local fields = { prefix = mini.prefix, own = without(mini.prefix), demo = demo, free = without(demo), u = mini.u }
+  local fields = { prefix = mini.prefix, own = without(mini.prefix), u = mini.u,
+    demo = demo, free = without(demo) }
   local totals = { step = mini.step }
-  for _, name in ipairs { "prefix", "own", "demo", "free" } do totals[name] = numbers(mini, fields[name]) end
+  for _, name in ipairs { "prefix", "own", "demo", "free" } do
+    totals[name] = numbers(mini, fields[name])
+  end
   return fields, totals
 end
 
@@ -56,8 +60,9 @@ local shapes = {
   pow = function(x, _, _, e) return x:pow(e) end,
 }
 
---- x reshaped: no_reshape, logp, p_logp, square_root, pow, p_div_p_C: x / (x + C), or, of probabilities,
---- classic_reject_token: 1 for a token that is kept with probability x, else 0.  arXiv:2504.14945, section 3.3
+--- x reshaped: no_reshape, logp, p_logp, square_root, pow, p_div_p_C: x / (x + C), or, of
+--- probabilities, classic_reject_token: 1 for a token that is kept with probability x, else 0.
+--- arXiv:2504.14945, section 3.3
 function demonstration.reshape(kind, b, x, weight, exponent)
   local c = tonumber(kind:match "^p_div_p_([%d.]+)$")
   if c then return x / (x + c) end
@@ -66,8 +71,8 @@ function demonstration.reshape(kind, b, x, weight, exponent)
     return x / p * b.u:lt(p)
   end
   if not shapes[kind] then
-    rl.raise("reshape: expected no_reshape, logp, p_logp, square_root, pow, p_div_p_C or classic_reject_token, got %s",
-      tostring(kind))
+    rl.raise("reshape: expected no_reshape, logp, p_logp, square_root, pow, p_div_p_C or "
+      .. "classic_reject_token, got %s", tostring(kind))
   end
   return shapes[kind](x, b.logp, weight, exponent)
 end

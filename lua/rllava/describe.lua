@@ -100,8 +100,8 @@ function describe.policy(p)
   local c = p.config
   local text = c.text_config or c
   local from = rawget(p, "path") and " from " .. p.path or ""
-  local sizes = ("%s parameters, %d layers, %d wide, vocabulary %d"):format(describe.count(p:size()),
-    text.num_hidden_layers, text.hidden_size, text.vocab_size)
+  local sizes = ("%s parameters, %d layers, %d wide, vocabulary %d"):format(
+    describe.count(p:size()), text.num_hidden_layers, text.hidden_size, text.vocab_size)
   return ("policy %s%s: %s%s\n%s"):format(c.model_type, from, sizes,
     c.vision_config and ", reads pictures" or "", describe.layers(p.model))
 end

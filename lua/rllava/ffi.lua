@@ -6,9 +6,10 @@ local M = { C = ffi.C, header = embedded.read "runtime/rllava.h" }
 
 ffi.cdef((("\n" .. M.header):gsub("\n#[^\n]*", "")))
 
---- The level of the first line outside lua/rllava: where the user stands; 0 (no place) if there is none.
+--- The level of the first line outside lua/rllava: where the user stands;
+--- 0 (no place) if there is none.
 local function users_level()
-  for level = 3, 60 do                                -- counted here; error() counts from its caller
+  for level = 3, 60 do                        -- counted here; error() counts from its caller
     local info = debug.getinfo(level, "S")
     if not info then return 0 end
     if info.what ~= "C" and not info.source:find("^@lua/rllava/") then return level - 1 end

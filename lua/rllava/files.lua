@@ -38,8 +38,9 @@ function files.read(path)
   return mapped(path, function(map) return ffi.string(map.data, map.size) end)
 end
 
---- What body(out) writes to out (an rl_output) becomes the content of path at once: a reader sees the
---- old file or the new one, and the old one where body raises.  level: as rl_output_open takes it.
+--- What body(out) writes to out (an rl_output) becomes the content of path at once: a reader sees
+--- the old file or the new one, and the old one where body raises.
+--- level: as rl_output_open takes it.
 function files.stream(path, level, body)
   local out = check(C.rl_output_open(path, level))
   local ok, why = pcall(body, out)

@@ -63,7 +63,9 @@ end
 
 local function network()
   local offline = require "rllava.offline"()
-  if offline then return offline .. " forbids it: models and data come from folders and the cache" end
+  if offline then
+    return offline .. " forbids it: models and data come from folders and the cache"
+  end
   return "allowed (RLLAVA_OFFLINE=1 forbids it)"
 end
 

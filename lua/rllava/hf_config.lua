@@ -20,7 +20,8 @@ local text_defaults = {
 }
 local vision_defaults = {
   clip_vision_model = { hidden_act = "quick_gelu", layer_norm_eps = 1e-5, num_channels = 3 },
-  siglip_vision_model = { hidden_act = "gelu_pytorch_tanh", layer_norm_eps = 1e-6, num_channels = 3 },
+  siglip_vision_model = { hidden_act = "gelu_pytorch_tanh", layer_norm_eps = 1e-6,
+    num_channels = 3 },
   qwen2_vl = { depth = 32, embed_dim = 1280, mlp_ratio = 4, num_heads = 16, in_channels = 3,
     patch_size = 14, spatial_merge_size = 2, temporal_patch_size = 2, hidden_act = "quick_gelu" },
   qwen2_5_vl = { depth = 32, hidden_size = 1280, intermediate_size = 3420, num_heads = 16,
@@ -110,12 +111,11 @@ end
 ---   vision_config: the tower's, or nil;  image_token_id, video_token_id as in the file.
 --- Nulls become nil; absent fields get what the reference class assumes.  file: for messages.
 function M.normalise(raw, file)
-  if type(raw) ~= "table" or json.is_array(raw) then
-    rl.raise("%s: expected an object", file or "config.json")
-  end
+  file = file or "config.json"
+  if type(raw) ~= "table" or json.is_array(raw) then rl.raise("%s: expected an object", file) end
   local c = plain(raw)
   if type(c.model_type) ~= "string" then
-    rl.raise("%s: model_type: expected a text, found %s", file or "config.json", tostring(c.model_type))
+    rl.raise("%s: model_type: expected a text, found %s", file, tostring(c.model_type))
   end
   local text, flat = nil, c.text_config == nil
   if c.model_type == "llava" then fill(c, llava) end

@@ -20,5 +20,6 @@ end
 return setmetatable(rl, { __index = function(t, name)
   local ok, module = pcall(require, "rllava." .. name)
   if ok then rawset(t, name, module) return module end
-  if not module:find("no embedded file 'lua/rllava/" .. name .. ".lua'", 1, true) then error(module, 2) end
+  local absent = module:find("no embedded file 'lua/rllava/" .. name .. ".lua'", 1, true)
+  if not absent then error(module, 2) end
 end })

@@ -28,11 +28,14 @@ function kl.estimate(name, logp, ref_logp)
   return k2 - k2:detach() + f(d):detach()
 end
 
---- The whole sum over the vocabulary, of p (log p - log q).  logp, ref_logp [tokens, vocab] -> [tokens]
+--- The whole sum over the vocabulary, of p (log p - log q).  logp, ref_logp [tokens, vocab]
+--- -> [tokens]
 function kl.full(logp, ref_logp) return (logp:exp() * (logp - ref_logp)):sum(1) end
 
---- The coefficient of KL in the reward.  cfg: { type = "fixed" | "adaptive", kl_coef, target_kl, horizon }.
---- adaptive: beta <- beta (1 + clip(kl / target - 1, -0.2, 0.2) n / horizon).  arXiv:1909.08593, section 2.2
+--- The coefficient of KL in the reward.
+--- cfg: { type = "fixed" | "adaptive", kl_coef, target_kl, horizon }.
+--- adaptive: beta <- beta (1 + clip(kl / target - 1, -0.2, 0.2) n / horizon).
+--- arXiv:1909.08593, section 2.2
 function kl.controller(cfg)
   local self = { value = cfg.kl_coef }
   if cfg.type == "adaptive" and not (cfg.horizon and cfg.horizon > 0) then

@@ -38,29 +38,37 @@ function loss.vanilla(b, cfg)
 end
 
 --- The critic's loss: 0.5 max((V - R)^2, (clamp(V, old - c, old + c) - R)^2), c = cliprange_value.
---- b.values, b.old_values, b.returns [tokens] -> scalar, metrics.  arXiv:1506.02438; value_agg_mode: as agg_mode
+--- b.values, b.old_values, b.returns [tokens] -> scalar, metrics.  arXiv:1506.02438;
+--- value_agg_mode: as agg_mode
 function loss.value(b, cfg)
   local c = cfg.cliprange_value
   local near = b.values:max(b.old_values - c):min(b.old_values + c)
   local free, held = (b.values - b.returns):sqr(), (near - b.returns):sqr()
   local value = b:aggregate(free:max(held) * 0.5, cfg.value_agg_mode or "token-mean")
-  return value, { vf_loss = value, vf_clipfrac = b:mean(free:lt(held)), vpred_mean = b:mean(b.values) }
+  return value, {
+    vf_loss = value, vf_clipfrac = b:mean(free:lt(held)), vpred_mean = b:mean(b.values),
+  }
 end
 
---- Weights that correct for a sampler which is not the old policy: w = exp(old_logp - rollout_logp), never with a
---- gradient.  tis_imp_ratio_cap C: min(w, C) a token; rollout_is "token" likewise with rollout_is_threshold,
---- "sequence": one weight a response, of the summed difference.  -> [tokens], or nil where both are off.
+--- Weights that correct for a sampler which is not the old policy, never with a gradient:
+---   w = exp(old_logp - rollout_logp)
+--- tis_imp_ratio_cap C: min(w, C) a token; rollout_is "token" likewise with rollout_is_threshold,
+--- "sequence": one weight a response, of the summed difference.
+--- -> [tokens], or nil where both are off.
 function loss.weights(b, cfg)
   local cap, level = cfg.tis_imp_ratio_cap or -1, cfg.rollout_is or "none"
   if cap <= 0 and level == "none" then return nil end
-  if not b.rollout_logp then rl.raise("importance weights: expected the sampler's log-probs, found none") end
+  if not b.rollout_logp then
+    rl.raise "importance weights: expected the sampler's log-probs, found none"
+  end
   local d = (b.old_logp - b.rollout_logp):detach()
   if cap > 0 then return d:exp():clamp(0, cap) end
   if level == "sequence" then d = b:expand(b:seq_sum(d)) end
   return d:clamp(-20, 20):exp():clamp(0, cfg.rollout_is_threshold)
 end
 
---- The loss of an algorithm plus kl_loss_coef KL(policy, reference) minus entropy_coeff entropy (a token mean).
+--- The loss of an algorithm plus kl_loss_coef KL(policy, reference) minus entropy_coeff entropy
+--- (a token mean).
 function loss.total(algorithm, b, cfg)
   b.weight = loss.weights(b, cfg)
   local value, metrics = algorithm.loss(b, cfg)
@@ -70,7 +78,9 @@ function loss.total(algorithm, b, cfg)
     value = b:plus(value, cfg.kl_loss_coef, metrics.kl_loss)
   end
   metrics.entropy_loss = b:mean(b.entropy)
-  if (cfg.entropy_coeff or 0) ~= 0 then value = b:plus(value, -cfg.entropy_coeff, metrics.entropy_loss) end
+  if (cfg.entropy_coeff or 0) ~= 0 then
+    value = b:plus(value, -cfg.entropy_coeff, metrics.entropy_loss)
+  end
   metrics.loss = value
   return value, metrics
 end

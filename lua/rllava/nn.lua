@@ -46,7 +46,9 @@ function Model:rmsnorm(name, d, eps)
 end
 
 --- Inputs of the tape: rows of a kind (cols nil: a vector); tables of segments or pairs.
-function Model:ints(name, kind) return tensor.own(C.rl_tape_input(self.tape, name, kind, 0, C.RL_INT)) end
+function Model:ints(name, kind)
+  return tensor.own(C.rl_tape_input(self.tape, name, kind, 0, C.RL_INT))
+end
 function Model:floats(name, kind, cols)
   return tensor.own(C.rl_tape_input(self.tape, name, kind, cols or 0, C.RL_FLOAT))
 end
@@ -70,7 +72,8 @@ end
 function Model:rope_table(positions, inv_freq, sections)
   local axis = {}
   for a, n in ipairs(sections or { #inv_freq }) do for _ = 1, n do axis[#axis + 1] = a - 1 end end
-  return positions:rope_table(self:constant(tensor.tensor(inv_freq)), self:constant(tensor.ints(axis)))
+  local freqs = self:constant(tensor.tensor(inv_freq))
+  return positions:rope_table(freqs, self:constant(tensor.ints(axis)))
 end
 
 --- The head of a language model: rows that answer are gathered before the last norm.

@@ -1,5 +1,5 @@
---- What a loss sees: the response tokens of some responses, end to end, without padding or mask, and the
---- totals of the whole mini-batch, so that means do not depend on how it is cut.
+--- What a loss sees: the response tokens of some responses, end to end, without padding or mask,
+--- and the totals of the whole mini-batch, so that means do not depend on how it is cut.
 ---
 ---   b.logp, b.old_logp, b.ref_logp, b.rollout_logp, b.entropy, b.advantage   [tokens]
 ---   b:mean(x)        sum over tokens / tokens of the mini-batch       -> scalar
@@ -19,14 +19,15 @@ function Part.new(lengths, fields, totals)
     first[i + 1] = first[i] + n
     if n > 0 then nonempty = nonempty + 1 end
   end
-  local self = setmetatable({ lengths = lengths, responses = #lengths, tokens = first[#first], sums = {} }, Part)
-  self.first = tensor.ints(first)
+  local self = setmetatable({ lengths = lengths, responses = #lengths, sums = {} }, Part)
+  self.tokens, self.first = first[#first], tensor.ints(first)
   self.totals = totals or { tokens = self.tokens, responses = nonempty }
   for k, v in pairs(fields) do self[k] = v end
   return self
 end
 
---- The same tokens, of which only those count where the field `name` is 1; totals[name] holds their numbers.
+--- The same tokens, of which only those count where the field `name` is 1;
+--- totals[name] holds their numbers.
 function Part:within(name)
   return setmetatable({ mask = self[name], totals = self.totals[name] }, { __index = self })
 end
@@ -78,7 +79,7 @@ function Part:aggregate(x, mode)
     .. "seq-mean-token-sum-norm, got %s", tostring(mode))
 end
 
---- A policy loss: x [tokens], times the weights that correct for another sampler where there are any.
+--- A policy loss: x [tokens], times the weights that correct for another sampler, if any.
 function Part:loss(x, mode) return self:aggregate(self.weight and x * self.weight or x, mode) end
 
 local function leaves(self, scalar)
@@ -98,7 +99,7 @@ function Part:plus(a, weight, b)
   return value
 end
 
---- ---- metrics of a mini-batch: sums in double over its parts, in their order, so that no cut shows ----
+--- ---- metrics of a mini-batch: sums in double over its parts, in order, so that no cut shows ----
 
 local function add(acc, leaf)
   acc.n = leaf.n
@@ -122,14 +123,17 @@ function Part:collect(acc, metrics)
   end
 end
 
+local function value_of(terms)
+  if type(terms) == "number" then return terms end
+  local value = 0
+  for _, t in ipairs(terms) do value = value + t.weight * (t.sum / t.n) end
+  return value
+end
+
 --- acc -> { name = number }.
 function Part.finish(acc)
   local metrics = {}
-  for name, terms in pairs(acc) do
-    local value = type(terms) == "number" and terms or 0
-    for _, t in ipairs(type(terms) == "table" and terms or {}) do value = value + t.weight * (t.sum / t.n) end
-    metrics[name] = value
-  end
+  for name, terms in pairs(acc) do metrics[name] = value_of(terms) end
   return metrics
 end
 

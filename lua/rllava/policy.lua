@@ -1,8 +1,8 @@
 --- A policy: a model with its parameters, its tokenizer and what turns a row of data into a prompt.
 ---
----   local p = policy.new(config)                 fresh parameters;  policy.load "folder" reads them
+---   local p = policy.new(config)                fresh parameters;  policy.load "folder" reads them
 ---   p.model.params[name].tensor, p:zero_grad(), p:grad_norm()
----   p.tokenizer, p.chat, p.processor             made from the folder's files when first touched
+---   p.tokenizer, p.chat, p.processor            made from the folder's files when first touched
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local nn = require "rllava.nn"
@@ -39,14 +39,16 @@ local function family(config)
   if not name then
     local known = {}
     for k in require("rllava").sorted(families) do known[#known + 1] = k end
-    rl.raise("config.json: model_type: expected one of %s, got %s", table.concat(known, ", "), tostring(config.model_type))
+    rl.raise("config.json: model_type: expected one of %s, got %s", table.concat(known, ", "),
+      tostring(config.model_type))
   end
   return require("rllava.model." .. name)
 end
 
 --- config: a decoded config.json -> a policy with zero parameters.  options.value: a critic, with a
---- head score.weight [1, d] of one number a token instead of the vocabulary's.  options.features: the
---- vision tower is frozen and its features are an input: "apart" from a tower of its own, or "alone".
+--- head score.weight [1, d] of one number a token instead of the vocabulary's.  options.features:
+--- the vision tower is frozen and its features are an input, "apart" from a tower of its own or
+--- "alone".
 function policy.new(raw, options)
   local config = hf_config.normalise(raw)
   local self = setmetatable({ config = config, raw_config = raw, family = family(config) }, Policy)
@@ -61,18 +63,24 @@ function policy.new(raw, options)
   return self
 end
 
+local function numel(shape)
+  local n = 1
+  for _, d in ipairs(shape) do n = n * d end
+  return n
+end
+
+local function set_ones(p)
+  local ones = ffi.new("float[?]", p.shape[1])
+  for k = 0, p.shape[1] - 1 do ones[k] = 1 end
+  check(C.rl_param_set(p.tensor, ones))
+end
+
 --- Normal numbers for matrices, ones for norms, zeros for biases, as the reference initialises.
 function Policy:init(seed, std)
   for i, name in ipairs(self.model.names) do
     local p = self.model.params[name]
     if #p.shape > 1 then check(C.rl_param_normal(p.tensor, seed * 65536 + i, 0, std or 0.02))
-    elseif name:find "%.weight$" then
-      check(C.rl_param_set(p.tensor, ffi.new("float[?]", p.shape[1], (function()
-        local ones = {}
-        for k = 1, p.shape[1] do ones[k] = 1 end
-        return ones
-      end)())))
-    end
+    elseif name:find "%.weight$" then set_ones(p) end
   end
   return self
 end
@@ -95,9 +103,9 @@ function policy.shape(name, options)
   return self
 end
 
---- A folder as from the hub, a .gguf file, a model of the house, or a name of the hub.  options.init_seed: fresh
---- numbers of this seed; the folder needs no weights then.  options.value: a critic, whose head is
---- zero where the folder has none.
+--- A folder as from the hub, a .gguf file, a model of the house, or a name of the hub.
+--- options.init_seed: fresh numbers of this seed; the folder needs no weights then.  options.value:
+--- a critic, whose head is zero where the folder has none.
 function policy.load(name, options)
   local path = model_source.find(name)
   if options and options.init_seed then return fresh(path, options) end
@@ -109,10 +117,8 @@ function policy.load(name, options)
   self.model:load(function(name, shape)
     if value and name == "score.weight" and not weights:has(name) then return nil end
     weights:expect(name, shape)
-    local n = 1
-    for _, d in ipairs(shape) do n = n * d end
-    local buffer = ffi.new("float[?]", n)
-    weights:read_f32(name, buffer, n)
+    local buffer = ffi.new("float[?]", numel(shape))
+    weights:read_f32(name, buffer, numel(shape))
     return buffer
   end)
   self.keys = function(name) return weights:key(name) end
@@ -128,13 +134,17 @@ function Policy:tensors()
 end
 
 function Policy:zero_grad()
-  for _, name in ipairs(self.model.names) do C.rl_param_zero_grad(self.model.params[name].tensor) end
+  for _, name in ipairs(self.model.names) do
+    C.rl_param_zero_grad(self.model.params[name].tensor)
+  end
 end
 
 --- The 2-norm of all gradients together.
 function Policy:grad_norm()
   local sum = 0
-  for _, name in ipairs(self.model.names) do sum = sum + C.rl_param_grad_squares(self.model.params[name].tensor) end
+  for _, name in ipairs(self.model.names) do
+    sum = sum + C.rl_param_grad_squares(self.model.params[name].tensor)
+  end
   return math.sqrt(sum)
 end
 
@@ -154,11 +164,7 @@ end
 --- How many numbers are trained.
 function Policy:size()
   local n = 0
-  for _, name in ipairs(self.model.names) do
-    local count = 1
-    for _, d in ipairs(self.model.params[name].shape) do count = count * d end
-    n = n + count
-  end
+  for _, name in ipairs(self.model.names) do n = n + numel(self.model.params[name].shape) end
   return n
 end
 
@@ -168,12 +174,6 @@ function Policy:freeze()
     C.rl_param_train(self.model.params[name].tensor, 0)
   end
   return self
-end
-
-local function numel(shape)
-  local n = 1
-  for _, d in ipairs(shape) do n = n * d end
-  return n
 end
 
 --- Moves every parameter that other has too towards its number there: w += share (other - w).
@@ -194,8 +194,8 @@ function Policy:approach(other, share)
   return self
 end
 
---- The same model without numbers, for a reference or (value) a critic beside this one: features of a
---- frozen tower come from this one's.
+--- The same model without numbers, for a reference or (value) a critic beside this one: features of
+--- a frozen tower come from this one's.
 function Policy:sibling(value)
   return policy.new(self.raw_config, { value = value, features = self.features and "alone" })
 end
@@ -203,7 +203,8 @@ end
 --- A frozen copy: the reference policy.
 function Policy:clone() return self:sibling():approach(self, 1):freeze() end
 
---- A critic that begins with this policy's numbers; its head with zeros, or normal ones of that std.
+--- A critic that begins with this policy's numbers; its head with zeros,
+--- or normal ones of that std.
 function Policy:critic(std, seed)
   local copy = self:sibling(true):approach(self, 1)
   if std > 0 then

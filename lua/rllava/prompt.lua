@@ -1,7 +1,7 @@
 --- A prompt as batches and the engine take it: tokens, their positions, what its pictures add.
 ---
----   prompt.new(policy, ids, pictures)      ids: one placeholder a picture; pictures from processor:image
----   prompt.of_row(policy, row, options)    a row of data through template, tokenizer and processor
+---   prompt.new(policy, ids, pictures)     ids: one placeholder for each of processor:image
+---   prompt.of_row(policy, row, options)   a row of data through template, tokenizer and processor
 ---   -> { ids = int *, n, positions = int *[3][n] or nil, media = rl_media or nil, text }
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
@@ -10,7 +10,8 @@ local prompt = {}
 
 local function ints(list) return ffi.new("int[?]", math.max(1, #list), list) end
 
---- ids with one placeholder a picture -> one a cell of it.  Their number must be that of the pictures.
+--- ids with one placeholder a picture -> one a cell of it.
+--- Their number must be that of the pictures.
 local function expand(ids, id, images, merge)
   local out, k = {}, 0
   for _, token in ipairs(ids) do
@@ -49,24 +50,34 @@ local function media_of(policy, media, pixels, rows)
   return policy.family.media(policy.config, media, pixels, rows)
 end
 
+local function refuse_videos(config, ids)
+  for _, id in ipairs(ids) do
+    if id == config.video_token_id then
+      rl.raise "prompt: videos: expected no placeholder of one, found one; videos are not read"
+    end
+  end
+end
+
 local function add_pictures(self, policy, ids, images)
   local config = policy.config
+  refuse_videos(config, ids)
   ids = expand(ids, config.image_token_id, images, config.vision_config.spatial_merge_size)
   local media, pixels, rows = gather(ids, config.image_token_id, images)
   local t, h, w = policy.family.positions(config, ids, media)
   local n = #ids
   self.positions = ffi.new("int[?]", 3 * n)
   for i = 0, n - 1 do
-    self.positions[i], self.positions[n + i], self.positions[2 * n + i] = t[i + 1], h[i + 1], w[i + 1]
+    self.positions[i], self.positions[n + i] = t[i + 1], h[i + 1]
+    self.positions[2 * n + i] = w[i + 1]
   end
   self.media, self.cells = media_of(policy, media, pixels, rows), #rows
   if #images > 1 then require("rllava.image").release { pixels = pixels } end
   return ids
 end
 
---- ids: a list of tokens, one placeholder a picture; images: list of { patches = float *, rows, width,
---- grid = {t, h, w} }, or of { features = float * ... } behind a frozen tower.  Refuses a number of
---- placeholders that is not that of the pictures.
+--- ids: a list of tokens, one placeholder a picture; images: list of
+--- { patches = float *, rows, width, grid = {t, h, w} }, or of { features = float * ... } behind a
+--- frozen tower.  Refuses a number of placeholders that is not that of the pictures.
 function prompt.new(policy, ids, images)
   local self = {}
   if images and #images > 0 then ids = add_pictures(self, policy, ids, images) end
@@ -86,7 +97,8 @@ local function picture(policy, source, bytes, name, options)
   local image, processor = require "rllava.image", policy.processor
   local whole = source.rgb and source or image.decode(bytes, name)
   local patch = processor.rule.patch
-  local held = image.limit(whole, options.min_pixels, options.max_pixels, patch * processor.rule.merge)
+  local side = patch * processor.rule.merge
+  local held = image.limit(whole, options.min_pixels, options.max_pixels, side)
   local made = processor:image(held)
   local grid = made.grid
   return made, { original = { whole.width, whole.height },
@@ -94,18 +106,22 @@ local function picture(policy, source, bytes, name, options)
 end
 
 --- A row's pictures; their sizes before and after go to
---- row.image_sizes = { { original = {w, h}, resized = {w, h} }, ... }, for rewards that look at boxes.
+--- row.image_sizes = { { original = {w, h}, resized = {w, h} }, ... },
+--- for rewards that look at boxes.
 local function pictures(policy, row, options)
-  local out, sizes = {}, {}
+  local out, sizes, name = {}, {}, row.source or "row"
   if row.videos and #row.videos > 0 then
-    rl.raise("%s: videos: expected none, found %d; videos are not read", row.source or "row", #row.videos)
+    rl.raise("%s: videos: expected none, found %d; videos are not read", name, #row.videos)
   end
   for i, source in ipairs(row.images or {}) do
     if not policy.processor then
-      rl.raise("%s: pictures: expected none, %s reads no pictures", row.source or "row", policy.path)
+      rl.raise("%s: pictures: expected none, %s reads no pictures", name, policy.path)
     end
-    local bytes = not source.rgb and (source.bytes or require("rllava.files").read(source.path)) or nil
-    local function make() return picture(policy, source, bytes, source.path or row.source, options) end
+    local bytes
+    if not source.rgb then bytes = source.bytes or require("rllava.files").read(source.path) end
+    local function make()
+      return picture(policy, source, bytes, source.path or row.source, options)
+    end
     if options.vision then
       out[i] = options.vision:of(source, bytes, options, make)
       sizes[i] = out[i].size
@@ -117,24 +133,27 @@ local function pictures(policy, row, options)
   return out
 end
 
---- A row { prompt = text or messages, images } -> its prompt, with .text, what the template made of it.
---- options: format_prompt, a compiled template around the prompt's text; min_pixels, max_pixels: limits of a
---- picture's area; chat: instead of the policy's own; vision: the frozen tower that makes features.
+--- A row { prompt = text or messages, images } -> its prompt, with .text,
+--- what the template made of it.
+--- options: format_prompt, a compiled template around the prompt's text; min_pixels, max_pixels:
+--- limits of a picture's area; chat: instead of the policy's own; vision: the frozen tower that
+--- makes features.
 function prompt.of_row(policy, row, options)
   options = options or {}
   local ok, self = pcall(function()
-    local images = pictures(policy, row, options)
-    if row.videos and #row.videos > 0 then rl.raise "videos: expected none" end
-    local messages = require("rllava.chat").messages(row.prompt, #images, nil, options.format_prompt)
+    local images, format = pictures(policy, row, options), options.format_prompt
+    local messages = require("rllava.chat").messages(row.prompt, #images, nil, format)
     local text = (options.chat or policy.chat):render(messages, { add_generation_prompt = true })
     local made = prompt.new(policy, policy.tokenizer:encode(text), images)
-    for _, x in ipairs(images) do require("rllava.image").release(x) end    -- the prompt has its copy
+    -- the prompt has its copy
+    for _, x in ipairs(images) do require("rllava.image").release(x) end
     made.text = text
     return made
   end)
   if ok then return self end
   local message = tostring(self)
-  error(row.source and not message:find(row.source, 1, true) and row.source .. ": " .. message or message, 0)
+  local named = not row.source or message:find(row.source, 1, true)
+  error(named and message or row.source .. ": " .. message, 0)
 end
 
 local left_out = 0

@@ -1,4 +1,4 @@
---- recipe_file "data/geoqa.lua": runs a Lua file beside the recipes, once, and gives what it returns.
+--- recipe_file "data/geoqa.lua": runs a Lua file beside the recipes once -> what it returns.
 local embedded = require "rllava.embedded"
 local loaded = {}
 

@@ -1,7 +1,8 @@
 --- Learning rates over a run: warm-up, then constant, cosine, linear or wsd.
 local schedule = {}
 
--- Shape after warm-up: progress p from 0, 1 at the last step, options -> share of the learning rate.
+-- Shape after warm-up: progress p from 0, 1 at the last step, options
+-- -> share of the learning rate.
 local shapes = {
   constant = function() return 1 end,
   cosine = function(p, o)

@@ -1,7 +1,7 @@
 --- Updates that were left out for their gradient: written down whole, opened again by `rllava
 --- replay`.
 ---
----   RUN/skipped/step_12_1/   the policy's weights before the update (a Hugging Face folder, f32), and
+---   RUN/skipped/step_12_1/   the policy's weights before it (a Hugging Face folder, f32), and
 ---   minibatch.bin            rllava.pack: step, norm, and groups of row, ids and lists by token
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
@@ -21,8 +21,8 @@ end
 
 local function plain(r)
   local mask = r.mask and list_of(r.mask, r.n)
-  return { ids = list_of(r.ids, r.n), mask = mask, tokens = r.tokens, text = r.text, sample = r.sample,
-    overall = r.result and r.result.overall }
+  return { ids = list_of(r.ids, r.n), mask = mask, tokens = r.tokens, text = r.text,
+    sample = r.sample, overall = r.result and r.result.overall }
 end
 
 --- Writes a mini-batch and the weights that it met; folder: of the run -> where.

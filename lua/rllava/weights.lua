@@ -38,31 +38,29 @@ function weights.canonical(name)
   return name
 end
 
---- Files in the order of their names; index (or nil) says which holds what.
-local function shards(folder)
-  local names, parts = files.list(folder), {}
-  local has = {}
-  for _, name in ipairs(names) do has[name] = true end
-  if has["model.safetensors"] then return { "model.safetensors" } end
-  local index_name = "model.safetensors.index.json"
-  if has[index_name] then
-    local path = files.join(folder, index_name)
-    local map = json.decode(files.read(path), path).weight_map
-    if type(map) ~= "table" then raise("%s: weight_map: expected an object", path) end
-    local seen = {}
-    for _, name in ipairs(json.keys(map)) do
-      local file = map[name]
-      if type(file) ~= "string" or file:find("/", 1, true) then
-        raise("%s: tensor '%s': expected the name of a file in this folder, found '%s'", path, name,
-          tostring(file))
-      elseif not has[file] then
-        raise("%s: tensor '%s': expected in '%s', which is absent", path, name, file)
-      end
-      if not seen[file] then seen[file], parts[#parts + 1] = true, file end
+--- The files that an index names, sorted, all of which must be there -> files, its map from tensors
+--- to files.
+local function indexed(path, has)
+  local map = json.decode(files.read(path), path).weight_map
+  if type(map) ~= "table" then raise("%s: weight_map: expected an object", path) end
+  local parts, seen = {}, {}
+  for _, name in ipairs(json.keys(map)) do
+    local file = map[name]
+    if type(file) ~= "string" or file:find("/", 1, true) then
+      raise("%s: tensor '%s': expected the name of a file in this folder, found '%s'", path, name,
+        tostring(file))
+    elseif not has[file] then
+      raise("%s: tensor '%s': expected in '%s', which is absent", path, name, file)
     end
-    table.sort(parts)
-    return parts, map, path
+    if not seen[file] then seen[file], parts[#parts + 1] = true, file end
   end
+  table.sort(parts)
+  return parts, map
+end
+
+--- The names that are shards, which must be all of them; an empty list where there is none.
+local function numbered(folder, names)
+  local parts = {}
   for _, name in ipairs(names) do
     local k, n = name:match "^model%-(%d+)%-of%-(%d+)%.safetensors$"
     if k then
@@ -73,10 +71,27 @@ local function shards(folder)
     end
   end
   local count = #parts > 0 and tonumber(parts[1]:match "of%-(%d+)")
-  if count and count ~= #parts then raise("%s: expected %d shards, found %d", folder, count, #parts) end
-  if not count and has["adapter_model.safetensors"] then return { "adapter_model.safetensors" } end
-  if not count then raise("%s: expected model.safetensors, shards of it, or a .gguf file, found none", folder) end
+  if count and count ~= #parts then
+    raise("%s: expected %d shards, found %d", folder, count, #parts)
+  end
   return parts
+end
+
+--- Files in the order of their names; an index (or nil), which says what each holds, and its path.
+local function shards(folder)
+  local names, has = files.list(folder), {}
+  for _, name in ipairs(names) do has[name] = true end
+  if has["model.safetensors"] then return { "model.safetensors" } end
+  local index = "model.safetensors.index.json"
+  if has[index] then
+    local path = files.join(folder, index)
+    local parts, map = indexed(path, has)
+    return parts, map, path
+  end
+  local parts = numbered(folder, names)
+  if #parts > 0 then return parts end
+  if has["adapter_model.safetensors"] then return { "adapter_model.safetensors" } end
+  raise("%s: expected model.safetensors, shards of it, or a .gguf file, found none", folder)
 end
 
 --- Adds a tensor under its name; two spellings of one tensor are refused.
@@ -119,7 +134,8 @@ local function open_shards(self, folder)
     if not t or t.name ~= name then
       raise("%s: tensor '%s': expected in '%s', which does not hold it", index, name, map[name])
     elseif files.name(t.file) ~= map[name] then
-      raise("%s: tensor '%s': expected in '%s', found in '%s'", index, name, map[name], files.name(t.file))
+      raise("%s: tensor '%s': expected in '%s', found in '%s'", index, name, map[name],
+        files.name(t.file))
     end
   end
 end
@@ -136,15 +152,18 @@ end
 function weights.open(path)
   local self = setmetatable({ path = path, by_name = {}, list = {}, open = {} }, Weights)
   local kind = files.kind(path)
-  if not kind then raise("%s: expected a model folder, a .safetensors or a .gguf file, found nothing", path) end
+  if not kind then
+    raise("%s: expected a model folder, a .safetensors or a .gguf file, found nothing", path)
+  end
   local as_gguf = kind == "folder" and gguf.inside(path) or gguf.is(path) and path
   if as_gguf then
     open_gguf(self, as_gguf)
   elseif kind == "folder" then
     open_shards(self, path)
-    self.raw_config = read_json(files.join(path, "config.json"))
+    local config = files.join(path, "config.json")
+    self.raw_config = read_json(config)
     self.generation_config = read_json(files.join(path, "generation_config.json"))
-    self.config = self.raw_config and weights.config(self.raw_config, files.join(path, "config.json"))
+    self.config = self.raw_config and weights.config(self.raw_config, config)
   else
     open_safetensors(self, path)
   end
@@ -169,15 +188,16 @@ end
 
 function Weights:find(name)
   if self.closed then raise("%s: these weights are closed", self.path) end
-  return self.by_name[weights.canonical(name)] or raise("%s: tensor '%s': expected, found none", self.path, name)
+  return self.by_name[weights.canonical(name)]
+    or raise("%s: tensor '%s': expected, found none", self.path, name)
 end
 
 --- dtype as the file names it, shape (a list), count of elements, the file.
 function Weights:info(name)
   local t = self:find(name)
-  local shape = {}
-  for i = 1, t.stored.ndim do shape[i] = t.stored.dim[i - 1] end
-  return { dtype = ffi.string(t.stored.dtype), shape = shape, count = t.stored.count, file = t.file }
+  local stored, shape = t.stored, {}
+  for i = 1, stored.ndim do shape[i] = stored.dim[i - 1] end
+  return { dtype = ffi.string(stored.dtype), shape = shape, count = stored.count, file = t.file }
 end
 
 --- Refuses unless the tensor has this shape.
@@ -194,7 +214,8 @@ end
 function Weights:read_f32(name, out, count, first)
   local t = self:find(name)
   if not first and count ~= t.stored.count then
-    raise("%s: tensor '%s': expected %.0f elements, found %.0f", t.file, name, count, t.stored.count)
+    raise("%s: tensor '%s': expected %.0f elements, found %.0f", t.file, name, count,
+      t.stored.count)
   end
   out = ffi.cast("float *", out)
   if t.head_rows then return gguf.read_heads(t.stored, t.head_rows, first or 0, count, out) end

@@ -54,15 +54,16 @@ void duckdb_free(void *p);
 const char *duckdb_library_version(void);
 ]]
 
-local source = { title = "DuckDB's library", package = "bareduckdb", version = "0.12.155", megabytes = 34,
-  file = "bareduckdb/_libs/libduckdb.so",
+local source = { title = "DuckDB's library", package = "bareduckdb", version = "0.12.155",
+  megabytes = 34, file = "bareduckdb/_libs/libduckdb.so",
   command = [[rllava -e 'require "rllava.data.duckdb".fetch()']],
   instead = "Install libduckdb.so from DuckDB's releases instead, or name one in RLLAVA_DUCKDB." }
 
 --- Fetches the library -> its path.
 function duckdb.fetch() return wheel.fetch(source) end
 
---- Where the library is: the path that RLLAVA_DUCKDB names, "of the system", the one fetched; or nil.
+--- Where the library is: the path that RLLAVA_DUCKDB names, "of the system", the one fetched;
+--- or nil.
 function duckdb.where()
   local named = os.getenv "RLLAVA_DUCKDB"
   if named and named ~= "" then return named end

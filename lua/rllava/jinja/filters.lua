@@ -299,7 +299,8 @@ chooser("reject", false)
 chooser("selectattr", true, true)
 chooser("rejectattr", false, true)
 
-for _, more in ipairs { require "rllava.jinja.filters_convert", require "rllava.jinja.filters_text" } do
+local convert, of_text = require "rllava.jinja.filters_convert", require "rllava.jinja.filters_text"
+for _, more in ipairs { convert, of_text } do
   for name, filter in pairs(more) do filters[name] = filter end
 end
 

@@ -4,8 +4,8 @@ local rl = require "rllava.ffi"
 
 local llama = {}
 
---- Frequencies theta^(-2j/head_dim), j < head_dim/2, scaled where rope_parameters ask for it (llama3: long
---- waves are slowed by factor, short ones kept, a ramp between).
+--- Frequencies theta^(-2j/head_dim), j < head_dim/2, scaled where rope_parameters ask for it
+--- (llama3: long waves are slowed by factor, short ones kept, a ramp between).
 function llama.inv_freq(rope, head_dim)
   local freqs, two_pi = {}, 2 * math.pi
   for j = 0, head_dim / 2 - 1 do
@@ -25,7 +25,8 @@ function llama.inv_freq(rope, head_dim)
   return freqs
 end
 
---- One decoder layer.  h [tokens, d], rope [tokens, head_dim], segments: who sees whom -> [tokens, d].
+--- One decoder layer.  h [tokens, d], rope [tokens, head_dim], segments: who sees whom
+--- -> [tokens, d].
 local function block(m, name, c)
   local heads, kv, hd = c.num_attention_heads, c.num_key_value_heads, c.head_dim
   local d, bias, eps = c.hidden_size, c.attention_bias, c.rms_norm_eps
@@ -59,7 +60,8 @@ end
 --- its features (i = 0: after the embedding, i: after layer i), layers, norm, head.
 function llama.text(m, c, around)
   local prefix = "model"
-  local ids, positions, segments = m:ints("ids", "tokens"), m:ints("positions", "tokens"), m:table "segments"
+  local ids, positions = m:ints("ids", "tokens"), m:ints("positions", "tokens")
+  local segments = m:table "segments"
   local embed = m:param(prefix .. ".embed_tokens.weight", c.vocab_size, c.hidden_size)
   local h = ids:embedding(embed)
   h = m:output("inputs_embeds", around and around(h, 0) or h)

@@ -16,7 +16,7 @@ local EPS = 1e-6                                        -- of the tower's norms;
 --- cells and its inverse), windows, frames (lengths in patches).  Cells are merge x merge patches.
 local function grid_cells(vision, t, h, w, frame, visit)
   local merge = vision.spatial_merge_size
-  local side = math.floor(vision.window_size / merge / vision.patch_size)     -- of a window, in cells
+  local side = math.floor(vision.window_size / merge / vision.patch_size)   -- cells of a window
   local rows, cols = h / merge, w / merge
   for wy = 0, rows - 1, side do
     for wx = 0, cols - 1, side do
@@ -57,8 +57,9 @@ function vl.index(config, media)
   return out
 end
 
---- Rows of positions t, h, w for a prompt: text counts on, a picture spreads over rows and columns and text
---- goes on behind its longer side.  ids from 1; media as in index, in the order of their placeholders.
+--- Rows of positions t, h, w for a prompt: text counts on, a picture spreads over rows and columns
+--- and text goes on behind its longer side.
+--- ids from 1; media as in index, in the order of their placeholders.
 function vl.positions(config, ids, media)
   local merge = config.vision_config.spatial_merge_size
   local t, h, w, at, i, item = {}, {}, {}, 0, 1, 1
@@ -82,8 +83,8 @@ function vl.positions(config, ids, media)
   return t, h, w
 end
 
---- What a prompt's pictures add to a batch, as rl_media: pixels is a float array of their patches' rows; rows: where
---- their placeholders stand among the ids (from 0); media: their grids.
+--- What a prompt's pictures add to a batch, as rl_media: pixels is a float array of their patches'
+--- rows; rows: where their placeholders stand among the ids (from 0); media: their grids.
 function vl.media(config, media, pixels, rows)
   local v, x = config.vision_config, vl.index(config, media)
   local patches = #x.ys
@@ -124,8 +125,9 @@ local function block(m, name, v)
   local down = m:linear(name .. ".mlp.down_proj", d, v.intermediate_size, true)
   return function(h, rope, segments)
     local x = qkv(norm1(h))
-    local q, k, w = x:columns(0, d):heads(hd), x:columns(d, d):heads(hd), x:columns(2 * d, d):heads(hd)
-    h = h + proj(q:rope(rope):attention(k:rope(rope), w, segments, hd ^ -0.5))
+    local function third(i) return x:columns(i * d, d):heads(hd) end
+    local q, k, value = third(0), third(1), third(2)
+    h = h + proj(q:rope(rope):attention(k:rope(rope), value, segments, hd ^ -0.5))
     x = norm2(h)
     return h + down(gate(x):swiglu(up(x)))
   end
@@ -143,9 +145,9 @@ end
 --- The tower: pixels [patches, channels x 2 x patch x patch] -> features [cells, out_hidden_size].
 local function tower(m, v)
   local d, merge = v.hidden_size, v.spatial_merge_size
-  local channels = v.in_channels
-  local patch = m:param("visual.patch_embed.proj.weight", d, channels, v.temporal_patch_size, v.patch_size, v.patch_size)
-  local pixels = m:floats("pixels", "patches", channels * v.temporal_patch_size * v.patch_size ^ 2)
+  local channels, times, side = v.in_channels, v.temporal_patch_size, v.patch_size
+  local patch = m:param("visual.patch_embed.proj.weight", d, channels, times, side, side)
+  local pixels = m:floats("pixels", "patches", channels * times * side ^ 2)
   local h = m:output("vision_patch_embed", pixels:linear(patch))
   local wide = merge * merge * d
   h = h:tape_rows("cells", wide):gather(m:ints("cell_order", "cells")):tape_rows("patches", d)

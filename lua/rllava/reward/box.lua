@@ -94,11 +94,13 @@ local frames = { ["1000"] = { 1000, 1000 }, unit = { 1, 1 } }
 function box.frame(scale, row)
   if frames[scale] then return frames[scale] end
   if scale ~= "original" and scale ~= "resized" then
-    error("reward: scale: expected auto, 1000, unit, original or resized, got " .. tostring(scale), 0)
+    error("reward: scale: expected auto, 1000, unit, original or resized, got "
+      .. tostring(scale), 0)
   end
   local sizes = box.sizes(row, 1)
   if not sizes or not sizes[scale] then
-    error("reward: scale " .. scale .. ": expected the picture's sizes in row.image_sizes, found none",
+    error("reward: scale " .. scale
+      .. ": expected the picture's sizes in row.image_sizes, found none",
       0)
   end
   return sizes[scale]

@@ -15,8 +15,10 @@ local MAX_LENGTH, MAX_ITEMS, MAX_DEPTH = 2000, 64, 8
 local equal
 
 local months = {}
-for _, m in ipairs(text.words [[january february march april may june july august september
-  october november december jan feb mar apr jun jul aug sep sept oct nov dec]]) do months[m] = true end
+for _, m in ipairs(text.words [[january february march april may june july august september october
+  november december jan feb mar apr jun jul aug sep sept oct nov dec]]) do
+  months[m] = true
+end
 
 local synonyms = { ["does not exist"] = "undefined", dne = "undefined",
   ["doesn't exist"] = "undefined", ["no solutions"] = "no solution", ["\\emptyset"] = "no solution",
