@@ -5,7 +5,7 @@ local recipe_file = require "rllava.recipe_file"
 local equations = recipe_file "data/equations.lua"
 local random = recipe_file "data/random.lua"
 
-local sizes = { train = 2000, test = 400, test_numbers = 400, demonstrations = 12800 }
+local sizes = { train = 2000, test = 400, test_numbers = 400, demonstrations = 10240 }
 
 local function demonstration(i)
   local problem = equations.problem(11, i)

@@ -52,10 +52,10 @@ function equations.problem(seed, index, options)
     answer = right.answer, numbers = n, right = right, wrong = wrong }
 end
 
---- A careless annotator solves 40% of the equations; else forgets the division, or to change the
+--- A careless annotator solves 30% of the equations; else forgets the division, or to change the
 --- sign as well.
 function equations.demonstration(problem, r, options)
-  return annotator(problem, options and options.mixed and 40 or nil, r)
+  return annotator(problem, options and options.mixed and 30 or nil, r)
 end
 
 return equations

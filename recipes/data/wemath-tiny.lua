@@ -9,7 +9,7 @@ local wemath = recipe_file "data/wemath.lua"
 local random = recipe_file "data/random.lua"
 
 local sizes = { train = 125 * wemath.cycle, test = 25 * wemath.cycle,
-  test_numbers = 25 * wemath.cycle, demonstrations = 32 * 2000 }
+  test_numbers = 25 * wemath.cycle, demonstrations = 32 * 1600 }
 
 local function row(question, answer, response)
   return { prompt = question.text, answer = answer, type = question.family, key = question.key,

@@ -258,9 +258,9 @@ function wemath.question(seed, index, options)
     key = steps .. "steps_" .. (q > steps and "multi" or q), right = right, wrong = wrong }
 end
 
---- A careless annotator uses the right rule in 60% of the steps and 40% of the composites.
+--- A careless annotator uses the right rule in 45% of the steps and 25% of the composites.
 function wemath.demonstration(question, r, options)
-  local share = options and options.mixed and (question.key:find "multi" and 40 or 60) or nil
+  local share = options and options.mixed and (question.key:find "multi" and 25 or 45) or nil
   return annotator(question, share, r)
 end
 
