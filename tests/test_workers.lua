@@ -195,6 +195,17 @@ T.test("a batch reward sees all responses of a step at once", function()
   p:close()
 end)
 
+T.test("a batch reward sees each lot by itself, also after a finish without work", function()
+  local p = pool { "return { batch = function(list) local out = {} for i = 1, #list do out[i] = #list end return out end }" }
+  for _ = 1, 2 do
+    p:finish()
+    for i = 1, 5 do p:submit(i, "a", "b", {}, i > 3 and "late" or "early") end
+    local r = p:finish()
+    T.equal({ r[1].overall, r[3].overall, r[4].overall, r[5].overall }, { 3, 3, 2, 2 })
+  end
+  p:close()
+end)
+
 T.test("results come as they are ready, whatever the others do", function()
   local code = "return function(response) while response == 'bad' do end return 1 end"
   local p = pool({ code }, { timeout = 0.5, workers = 2 })

@@ -2,7 +2,7 @@
 --- and no other.
 ---
 ---   local pool = reward.open({ { "rewards/math.lua", 0.9 }, { "rewards/format.lua", 0.1 } }, cfg)
----   pool:submit(id, response, answer, row)
+---   pool:submit(id, response, answer, row, lot)      -- lot: what a batch reward sees at once
 ---   pool:collect(seconds)  -> list of { id, result }, as they come
 ---   pool:finish()          -> { [id] = result } of all that was submitted and not collected
 ---   result = { overall, parts = { name = number }, remark } or { error = text }
@@ -32,7 +32,7 @@ function reward.open(given, cfg)
   local options = cfg and (cfg.reward_options or cfg) or {}
   local self = setmetatable({ options = options, jobs = {}, first = 1, last = 0, open = 0,
     submitted = 0, done = {},
-    failed = {}, counts = { calls = 0, failures = 0, restarts = 0 }, said = {}, batch = {} }, Pool)
+    failed = {}, counts = { calls = 0, failures = 0, restarts = 0 }, said = {}, lots = {} }, Pool)
   self.timeout, self.memory = options.timeout or 5, (options.memory or 1024) * 2 ^ 20
   self.specs = reward_spec.list(given, options, cfg and cfg.recipe)
   self.workers = { Worker.start(self.specs, self.memory) }
@@ -69,13 +69,25 @@ local function visible(row)
   return out
 end
 
---- Queues a response; id: anything that tells it from others.
-function Pool:submit(id, response, answer, row)
+--- Adds a job to its lot, which waits for finish.
+function Pool:hold(job, name)
+  for _, lot in ipairs(self.lots) do
+    if lot.name == name then
+      lot[#lot + 1] = job
+      return
+    end
+  end
+  self.lots[#self.lots + 1] = { job, name = name }
+end
+
+--- Queues a response; id: anything that tells it from others; lot (or nil): batch rewards see the
+--- responses of a lot together, and apart from those of other lots.
+function Pool:submit(id, response, answer, row, lot)
   self.submitted = self.submitted + 1
   local job = { id = id, row = row, number = self.submitted, results = {},
     call = { response = response, answer = answer, row = visible(row) } }
   self.open = self.open + 1
-  if self.has_batch then table.insert(self.batch, job) end
+  if self.has_batch then self:hold(job, lot) end
   if self.has_score then
     self.last = self.last + 1
     self.jobs[self.last] = job
@@ -138,9 +150,8 @@ function Pool:assign(worker)
   if job then
     self.jobs[self.first], self.first = nil, self.first + 1
     worker:ask({ job }, false, self.timeout)
-  elseif self.has_batch and #self.batch > 0 and self.batch_due then
-    local jobs = self.batch
-    self.batch, self.batch_due = {}, false
+  elseif self.batch_due and #self.lots > 0 then
+    local jobs = table.remove(self.lots, 1)
     worker:ask(jobs, true, self.timeout * #jobs)
   end
 end
@@ -207,6 +218,7 @@ function Pool:finish()
       end
     end
   end
+  self.batch_due = false
   local limit = self.options.max_failures or 1
   if failures > limit * n then
     rl.raise("reward: %d of %d calls failed, more than reward_options.max_failures = %g; "

@@ -120,9 +120,9 @@ function Trainer:how(group)
     stream = group.number }
 end
 
---- Gives a response to the rewards' workers.
-function Trainer:hand_out(r, row)
-  if self.rewards then self.rewards:submit(r, r.text, row.answer, row) end
+--- Gives a response to the rewards' workers; lot: what a batch reward sees at once.
+function Trainer:hand_out(r, row, lot)
+  if self.rewards then self.rewards:submit(r, r.text, row.answer, row, lot) end
 end
 
 --- Scoring: waits for what has not come back yet -> scores [responses].

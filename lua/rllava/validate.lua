@@ -19,16 +19,17 @@ local function chunk(trainer, rows, ways, from, to, groups)
     for w, way in ipairs(prompt.fits(made, row, trainer.cfg.data) and ways or {}) do
       local g = { row = row, prompt = made }
       way.stream, way.seed = STREAM + i, trainer.seed
-      asked[trainer.rollout:submit(made, way)] = g
+      asked[trainer.rollout:submit(made, way)] = { g = g, way = w }
       table.insert(groups[w], g)
     end
   end
   local done = trainer.rollout:drain(function(r)
-    trainer:hand_out(r, asked[r.request].row)
+    local one = asked[r.request]
+    trainer:hand_out(r, one.g.row, one.way)
   end)
-  for number, g in pairs(asked) do
-    g.responses = done[number]
-    prompt.release(g.prompt)
+  for number, one in pairs(asked) do
+    one.g.responses = done[number]
+    prompt.release(one.g.prompt)
   end
 end
 
