@@ -134,69 +134,6 @@ T.test("keys: RLLaVA's estimator and loss name an algorithm, or two halves of on
   T.equal(algo("rloo", "gspo"), { advantage = "rloo", loss = "gspo" })
 end)
 
--- Every key of RLLaVA's documented groups, but those whose names are the same here.
-local rllava = [[
-data.train_files data.val_files data.train_image_dir data.val_image_dir data.prompt_key
-data.answer_key data.image_key data.video_key data.video_fps data.max_prompt_length
-data.max_response_length data.train_batch_size data.val_batch_size data.format_prompt
-data.override_chat_template data.shuffle data.seed data.min_pixels data.max_pixels
-data.num_workers data.filter_overlong_prompts data.filter_overlong_prompts_workers
-data.dataset_class data.dataset_kwargs algorithm.adv_estimator algorithm.gamma algorithm.lam
-algorithm.norm_adv_by_std_in_grpo algorithm.use_kl_loss algorithm.use_kl_in_reward
-algorithm.kl_penalty algorithm.kl_ctrl.type algorithm.kl_ctrl.kl_coef algorithm.kl_ctrl.horizon
-algorithm.kl_ctrl.target_kl algorithm.online_filtering algorithm.filter_key algorithm.filter_low
-algorithm.filter_high algorithm.unify_strategy algorithm.switch_gate
-algorithm.success_reward_threshold algorithm.prefix_strategy algorithm.min_prefix_ratio
-algorithm.max_prefix_ratio algorithm.n_prefix algorithm.prefix_share_across_samples
-algorithm.hint_steps algorithm.hint_min_ratio algorithm.hint_max_ratio actor.strategy
-actor.ppo_mini_batch_size actor.ppo_micro_batch_size actor.log_prob_micro_batch_size
-actor.ppo_epochs actor.max_grad_norm actor.skip_grad_norm actor.clip_ratio actor.clip_ratio_low
-actor.clip_ratio_high actor.clip_ratio_c actor.loss_agg_mode actor.entropy_coeff
-actor.kl_loss_coef actor.kl_loss_type actor.tis_imp_ratio_cap actor.use_torch_compile
-actor.policy_loss.loss_mode actor.policy_loss.clip_cov_ratio actor.policy_loss.clip_cov_lb
-actor.policy_loss.clip_cov_ub actor.policy_loss.kl_cov_ratio actor.policy_loss.ppo_kl_coef
-actor.loss_remove_clip actor.off_policy_reshape actor.off_policy_reshape_weight
-actor.off_policy_reshape_pow_exp actor.on_policy_reshape actor.on_policy_reshape_weight
-actor.on_policy_reshape_pow_exp actor.off_policy_max_clip actor.off_policy_min_clip
-actor.all_max_clip actor.srft_type actor.sft_loss_coef actor.clip_upper_bound
-actor.off_policy_cliprange actor.off_policy_normalize actor.hpt_hint_loss_coef
-actor.model.model_path actor.model.tokenizer_path actor.model.torch_dtype
-actor.model.attn_implementation actor.model.override_config
-actor.model.enable_gradient_checkpointing actor.model.enable_activation_offload
-actor.model.trust_remote_code actor.model.freeze_vision_tower actor.model.padding_free
-actor.model.dynamic_batching actor.model.ulysses_size actor.model.use_peft actor.model.lora_r
-actor.model.lora_alpha actor.model.lora_dropout actor.model.lora_bias actor.model.lora_use_rslora
-actor.model.lora_modules_to_save actor.model.lora_task_type actor.model.lora_target_modules
-actor.model.tie_word_embeddings actor.model.lora_weight_path actor.model.use_rslora
-actor.checkpoint.save_contents actor.checkpoint.load_contents actor.optim.lr actor.optim.betas
-actor.optim.weight_decay actor.optim.strategy actor.optim.lr_warmup_ratio
-actor.optim.lr_warmup_steps actor.optim.lr_scheduler_type actor.optim.warmup_style
-actor.optim.min_lr_ratio actor.optim.num_cycles actor.fsdp.enable_cpu_offload
-actor.fsdp.offload_params actor.fsdp.offload_optimizer actor.fsdp.mixed_precision.param_dtype
-actor.deepspeed.zero_stage critic.strategy critic.cliprange_value critic.optim.lr ref.strategy
-rollout.name rollout.n rollout.temperature rollout.top_p rollout.top_k rollout.seed
-rollout.tensor_parallel_size rollout.limit_images rollout.ignore_eos rollout.disable_tqdm
-rollout.micro_batch_size rollout.val_override_config.temperature rollout.val_override_config.top_p
-rollout.val_override_config.top_k rollout.val_override_config.n
-rollout.vllm.gpu_memory_utilization rollout.sglang.mem_fraction_static rollout.load_format
-rollout.max_turns rollout.env_config_path rollout.discount rollout.tool_config_path
-rollout.partial_rollout reward.reward_type reward.reward_function reward.reward_function_kwargs
-reward.skip_special_tokens reward.num_cpus reward.model.path trainer.total_epochs
-trainer.max_steps trainer.project_name trainer.experiment_name trainer.logger trainer.nnodes
-trainer.n_gpus_per_node trainer.max_try_make_batch trainer.critic_warmup trainer.val_freq
-trainer.val_before_train trainer.val_only trainer.val_generations_to_log trainer.save_freq
-trainer.save_limit trainer.save_model_only trainer.outputs_dir trainer.save_checkpoint_path
-trainer.load_checkpoint_path trainer.find_last_checkpoint trainer.async_training]]
-for name in rllava:gmatch "%S+" do
-  T.test("keys: " .. name .. " is a key here, or refused with what to do instead", function()
-    local ok, message = pcall(keys.resolve, {}, { name .. "=@" })     -- "@" is of no kind but text
-    if ok then return end
-    local known = message:find(name .. ": expected ", 1, true)
-      or message:find(name .. ": not a key here: ", 1, true)
-    assert(known and not message:find "unknown key", message)
-  end)
-end
-
 T.test("algorithm: by name, RLLaVA's too; an unknown one names the nearest", function()
   T.equal({ algorithm.load("grpo").name, algorithm.load("GRPO").name }, { "grpo", "grpo" })
   T.raises("algorithm: unknown name 'grop'; the nearest is grpo",

@@ -117,6 +117,28 @@ T.test("groups are kept where their rewards differ", function()
   T.raises("filter_mode: expected mean or variance, got median", function() score.filter({}, {}, { filter_mode = "median" }) end)
 end)
 
+T.test("SRFT: copied tokens held to bounds, likely tokens left out, an unknown base refused", function()
+  local algo, cfg = algorithm.load "srft", { agg_mode = "token-mean" }
+  for k, v in pairs(algo.defaults) do cfg[k] = cfg[k] or v end
+  cfg.off_policy_reshape = "no_reshape"
+  local function value(options)
+    local all, ones = {}, { 1, 1, 1 }
+    for k, v in pairs(cfg) do all[k] = v end
+    for k, v in pairs(options) do all[k] = v end
+    local b = part({ prefix = ones, own = { 0, 0, 0 }, demo = ones, free = { 0, 0, 0 }, score = ones },
+      { tokens = 3, responses = 2, prefix = { tokens = 3 }, own = { tokens = 0 }, demo = { tokens = 1e30 } })
+    return b:value((algo.loss(b, all)))                 -- of so many demonstrations that imitation vanishes
+  end
+  local p = { e(-1), e(-2), e(-0.5) }                     -- advantages 1, -2, 0.5
+  T.near(value {}, (-p[1] + 2 * p[2] - 0.5 * p[3]) / 3, 1e-6)
+  T.near(value { off_policy_max_clip = 0.4 }, (-p[1] + 2 * p[2] - 0.5 * 0.4) / 3, 1e-6)
+  T.near(value { off_policy_min_clip = 0.2 }, (-p[1] + 2 * 0.2 - 0.5 * p[3]) / 3, 1e-6)
+  T.near(value { all_max_clip = 0.5 }, (-p[1] + 2 * p[2]) / 3, 1e-6)
+  T.raises("srft_type: expected paper, exp, minus_old or classic_rl, got best", function()
+    value { srft_type = "best" }
+  end)
+end)
+
 T.test("CHORD's weight rises, then falls to its valley", function()
   local chord = algorithm.load "chord"
   local cfg = { mu_warmup = 200, mu_decay = 400, mu_peak = 0.5, mu_valley = 0.02 }

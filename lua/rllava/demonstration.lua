@@ -60,10 +60,11 @@ local shapes = {
   pow = function(x, _, _, e) return x:pow(e) end,
 }
 
---- x reshaped: no_reshape, logp, p_logp, square_root, pow, p_div_p_C: x / (x + C), or, of
---- probabilities, classic_reject_token: 1 for a token that is kept with probability x, else 0.
---- arXiv:2504.14945, section 3.3
-function demonstration.reshape(kind, b, x, weight, exponent)
+--- x reshaped as cfg says of a side, "on_policy" or "off_policy": by no_reshape, logp, p_logp,
+--- square_root, pow, p_div_p_C: x / (x + C), or, of probabilities, classic_reject_token: 1 for a
+--- token that is kept with probability x, else 0.  arXiv:2504.14945, section 3.3
+function demonstration.reshape(b, x, cfg, side)
+  local kind = cfg[side .. "_reshape"]
   local c = tonumber(kind:match "^p_div_p_([%d.]+)$")
   if c then return x / (x + c) end
   if kind == "classic_reject_token" then
@@ -74,7 +75,7 @@ function demonstration.reshape(kind, b, x, weight, exponent)
     rl.raise("reshape: expected no_reshape, logp, p_logp, square_root, pow, p_div_p_C or "
       .. "classic_reject_token, got %s", tostring(kind))
   end
-  return shapes[kind](x, b.logp, weight, exponent)
+  return shapes[kind](x, b.logp, cfg[side .. "_reshape_weight"], cfg[side .. "_reshape_pow_exp"])
 end
 
 return demonstration

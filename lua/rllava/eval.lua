@@ -52,9 +52,7 @@ end
 --- trainer.outputs_dir, or a new one.  Refuses a folder that holds a run, and a recipe without
 --- validation rows.
 function eval.run(cfg)
-  local t = cfg.trainer
-  t.experiment_name = t.experiment_name or cfg.recipe.name .. "-eval"
-  local folder = run_folder.of(cfg)
+  local folder = run_folder.of(cfg, "-eval")
   if files.kind(files.join(folder, "rollouts.jsonl")) then
     error(folder .. ": holds a run already; trainer.outputs_dir names another folder", 0)
   end

@@ -22,16 +22,24 @@ local function algorithm(get)
   return { algorithm = { advantage = a, loss = l } }
 end
 
+-- RLLaVA's functions beside main and compute_score -> rewards here.
+local entries = {
+  ["r1v.compute_score_without_format"] = { "rewards/r1v.lua", 1, format_weight = 0 },
+  ["wemath.compute_score_without_format"] = { "rewards/wemath.lua", 1, format_weight = 0 },
+  ["wemath.compute_score_batch_with_wemath_metrics"] = "rewards/wemath_metrics.lua",
+}
+
 --- "some/folder/math.py:main" -> "rewards/math.lua"
 local function reward(get)
   local given = get "reward.reward_function"
   local name, entry = given:match "([^/:]+)%.py:?([%w_]*)$"
   if not name then return { reward = given } end
-  if entry ~= "" and entry ~= "main" and entry ~= "compute_score" then
+  local known = entries[name .. "." .. entry]
+  if not known and entry ~= "" and entry ~= "main" and entry ~= "compute_score" then
     rl.raise("reward.reward_function: %s: expected the function main, which rewards/%s.lua gives, "
       .. "got '%s'", given, name, entry)
   end
-  return { reward = "rewards/" .. name .. ".lua" }
+  return { reward = known or "rewards/" .. name .. ".lua" }
 end
 
 --- Prompts of an optimizer step, whose: "actor" or "critic" -> the key of its updates a step.
@@ -63,7 +71,9 @@ end
 local function strategy(key)
   return function(get)
     local given = get(key)
-    if given ~= "adamw" then rl.raise("%s: expected adamw, got '%s'", key, given) end
+    if given ~= "adamw" then
+      rl.raise("%s: expected adamw, whose moments are f32, got '%s'", key, given)
+    end
     return {}
   end
 end
@@ -91,6 +101,9 @@ alias.convert = {
   ["actor.srft_type"] = { "text", own_key "srft_type" },
   ["actor.sft_loss_coef"] = { "number", own_key "sft_loss_coef" },
   ["actor.clip_upper_bound"] = { "number", own_key "clip_upper_bound" },
+  ["actor.off_policy_max_clip"] = { "number", own_key "off_policy_max_clip" },
+  ["actor.off_policy_min_clip"] = { "number", own_key "off_policy_min_clip" },
+  ["actor.all_max_clip"] = { "number", own_key "all_max_clip" },
   ["actor.optim.strategy"] = { "text", strategy "actor.optim.strategy" },
   ["critic.optim.strategy"] = { "text", strategy "critic.optim.strategy" },
 }
@@ -100,58 +113,62 @@ local shards = "one process trains here; there is nothing to shard or offload"
 local engine = "the engine is part of this program and shares its weights; leave it out"
 local critic = "the critic is computed as the policy is, by trainer.dtype and trainer.recompute"
 local ignored = "it has no effect in RLLaVA; leave it out"
-local bound = "probabilities of copied tokens are reshaped, not held: loss.off_policy_reshape"
 local turns = "responses of one turn are trained here; leave it out"
 local class = "rows come from data.train, their columns from data.prompt_key and its kin"
 local file_says = "the reward file says so itself: a function, or a table with score or batch"
 
 --- { pattern, what to do instead }; the first that matches.
 alias.refuse = {
-  { "^data%.val_batch_size$",
-    "validation covers data.val in one go; data.val_rows takes only the first rows" },
-  { "^data%.video_fps$", "pictures only; frames of a video can be given as pictures" },
+  { "^config$", "the recipe is rllava's first argument; recipes/rllava.lua says what "
+    .. "examples/config.yaml does" },
+  { "^data%.video_fps$", "videos are not read; give their frames as pictures" },
   { "^data%.num_workers$", "rows are prepared in this process; leave it out" },
   { "^data%.filter_overlong_prompts_workers$", "rows are prepared in this process; leave it out" },
+  { "^data%.dataset_kwargs%.max_target_length$",
+    "a demonstration ends at rollout.max_new_tokens, as every response" },
   { "^data%.dataset_", class },
   { "^algorithm%.hint_min_ratio$", "loss.min_prefix_ratio" },
   { "^algorithm%.hint_max_ratio$", "loss.max_prefix_ratio" },
   { "^%a+%.strategy$", shards }, { "^%a+%.fsdp", shards }, { "^%a+%.deepspeed", shards },
+  { "^rollout%.micro_batch_size$", "responses decoded together: rollout.at_once" },
   { "micro_batch_size$", micro },
   { "^actor%.use_torch_compile$", "nothing is compiled at run time; leave it out" },
   { "^actor%.policy_loss%.cov_scope$",
     "statistics are of the whole mini-batch; loss.loss_scale=micro: of each micro-batch" },
   { "^actor%.off_policy_cliprange$", ignored }, { "^actor%.off_policy_normalize$", ignored },
-  { "^actor%.hpt_hint_loss_coef$", ignored }, { "^actor%.off_policy_m[axin]+_clip$", bound },
-  { "^actor%.all_max_clip$", "no token leaves the loss for its probability; leave it out" },
+  { "^actor%.hpt_hint_loss_coef$", ignored },
   { "^actor%.model%.tokenizer_path$", "the tokenizer is that of the model's folder" },
   { "^actor%.model%.attn_implementation$", "there is one attention; leave it out" },
   { "^actor%.model%.override_config", "change config.json in the model's folder" },
   { "^actor%.model%.enable_activation_offload$", "trainer.recompute saves activations instead" },
   { "^actor%.model%.trust_remote_code$", "no code of a model is ever run; leave it out" },
-  { "^actor%.model%.padding_free$", "nothing is padded here; leave it out" },
-  { "^actor%.model%.dynamic_batching$",
+  { "^actor%..*padding_free$", "nothing is padded here; leave it out" },
+  { "^actor%..*dynamic_batching$",
     "micro-batches are always cut by tokens: trainer.micro_tokens" },
-  { "^actor%.model%.ulysses_size$", "one process trains here; leave it out" },
+  { "^actor%..*ulysses_size$", "one process trains here; leave it out" },
   { "^actor%.model%.tie_word_embeddings$", "config.json of the model says it" },
   { "^actor%.model%..*lora", "adapters are not offered; all parameters are trained" },
   { "^actor%.model%.use_peft$", "adapters are not offered; all parameters are trained" },
   { "^%a+%.checkpoint",
     "a checkpoint holds model and state; trainer.save_model_only leaves the state out" },
   { "^critic%.model", critic },
+  { "^critic$", "there is a critic where the algorithm asks for one; leave it out" },
   { "^ref%.", "the reference is the policy as it was loaded, where loss.use_kl_loss or "
     .. "loss.use_kl_in_reward asks for it" },
   { "^rollout%.name$", engine }, { "^rollout%.vllm", engine }, { "^rollout%.sglang", engine },
   { "^rollout%.tensor_parallel_size$", engine }, { "^rollout%.load_format$", engine },
+  { "^rollout%.async_mode$", engine }, { "^rollout%.bucket_size$", engine },
   { "^rollout%.limit_images$", "any number of pictures; data.max_prompt_length bounds them" },
   { "^rollout%.ignore_eos$", "a response ends where the model ends it; leave it out" },
   { "^rollout%.disable_tqdm$", "trainer.logger decides what is printed" },
+  { "^rollout%.val_override_config", "rollout.val.n, temperature, top_p, top_k, min_p and "
+    .. "max_new_tokens are what validation samples by" },
   { "^rollout%.max_turns$", turns }, { "^rollout%.env_config_path$", turns },
   { "^rollout%.discount$", turns },
   { "^rollout%.tool_config_path$", turns }, { "^rollout%.partial_rollout$", turns },
   { "^rollout%.train_turns$", turns }, { "^rollout%.max_total_length$", turns },
   { "^reward%.reward_type$", file_says }, { "^reward%.num_cpus$", "reward_options.workers" },
   { "^reward%.model", "a reward is a file of Lua; leave it out" },
-  { "^data%.video_fps$", "videos are not read; give their frames as pictures" },
   { "^trainer%.nnodes$", "one process trains here; leave it out" },
   { "^trainer%.n_gpus_per_node$", "one process trains here; trainer.threads sets its threads" },
   { "^trainer%.save_checkpoint_path$", "checkpoints are in the run's folder: trainer.outputs_dir" },

@@ -26,6 +26,8 @@ key("data.val", "text|texts", nil, "validation rows, the same way", { "data.val_
 key("data.val_apart", "texts", nil,
   "more validation sets; the names of their metrics end in their split")
 key("data.val_rows", "int", -1, "validate on the first so many rows only; -1: all")
+key("data.val_batch_size", "int", -1,
+  "prompts of validation in memory at once, at most; -1: as many as the plan says")
 key("data.format_prompt", "text", nil,
   "a Jinja template of one variable, content; null: the prompt as it is")
 key("data.prompts_per_step", "int>=1", 16, "prompts of one training step",
@@ -36,7 +38,8 @@ key("data.val_image_dir", "text", nil, "the same for validation; null: data.imag
 key("data.prompt_key", "text", "prompt", "column of the prompt: a text or a list of messages")
 key("data.answer_key", "text", "answer", "column of the true answer")
 key("data.target_key", "text", "target",
-  "column of a response to imitate, for sft and for demonstrations inside a group")
+  "column of a response to imitate, for sft and for demonstrations inside a group",
+  { "data.dataset_kwargs.target_key" })
 key("data.image_key", "text", "images", "column of the pictures")
 key("data.video_key", "text", "videos", "column of the videos; a row that has one is refused")
 key("data.max_prompt_length", "int>=1", 1024, "tokens of a prompt, its pictures included")
@@ -274,9 +277,10 @@ key("trainer.save_model_only", "bool", false, "checkpoints without the state to 
 key("trainer.keep_skipped", "int>=0", 3,
   "updates left out for their gradient that are kept in the run's folder, for rllava replay")
 key("trainer.save_dtype", { "f32", "bf16" }, nil, "of saved weights; null: as they were loaded")
-key("trainer.outputs_dir", "text", nil, "the run's folder; null: outputs/<project>/<name>-<time>")
-key("trainer.project_name", "text", nil,
-  "a folder between outputs and the run's, where outputs_dir is not set")
+key("trainer.outputs_dir", "text", nil,
+  "the run's folder; with project_name or experiment_name the run is <project>/<name> in it; "
+    .. "null: outputs/<project>/<name>-<time>")
+key("trainer.project_name", "text", nil, "a folder between outputs_dir and the run's")
 key("trainer.experiment_name", "text", nil, "the run's name; null: the recipe's")
 key("trainer.logger", "texts", { "console", "tensorboard" },
   "console, tensorboard, or none; metrics.jsonl is always kept")

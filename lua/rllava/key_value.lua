@@ -128,7 +128,7 @@ local read = {
 local order = { "int", "number", "bool", "table", "list", "numbers", "texts", "text", "function" }
 
 local function unset(kind, v)
-  return v == "null" or (v == "None" and type(kind) == "string" and not kind:find "text")
+  return v == "null" or (v:lower() == "none" and type(kind) == "string" and not kind:find "text")
 end
 
 --- A value of that kind -> itself (nil where the command line unsets it); or nil, the kind in

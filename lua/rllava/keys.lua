@@ -46,8 +46,24 @@ local function kind_of(path)
   return by_path[path] and by_path[path].kind or alias.convert[path][1]
 end
 
+--- Options of rewards have keys of their own: reward_options.args.format_weight=0.5
+local args = { "^reward_options%.args%.([%w_]+)$", "^reward%.reward_function_kwargs%.([%w_]+)$" }
+
+local function put_arg(settings, said, name, value, from)
+  local path, t = "reward_options.args", {}
+  local before = settings[path] and settings[path].value
+  for k, v in pairs(type(before) == "table" and before or {}) do t[k] = v end
+  if from == "command line" then value = key_value.check("number|bool|text", value, true) end
+  t[name] = value
+  settings[path] = { value = t, from = from, said = said }
+end
+
 --- Keys of the group loss that only an algorithm knows are kept aside until its defaults are there.
 local function put(settings, said, value, from, place)
+  for _, pattern in ipairs(args) do
+    local name = said:match(pattern)
+    if name then return put_arg(settings, said, name, value, from) end
+  end
   local path = canonical[said]
   if not path and said:find "^loss%.[%w_]+$" then path = said end
   if not path then unknown(said, from, place) end
@@ -74,7 +90,8 @@ end
 
 local function checked(s, kind, place)
   if s.value == json.null then return nil end
-  local value, why = key_value.check(kind, s.value, s.from == "command line")
+  local value, why = key_value.check(kind, s.value,
+    s.from == "command line" and type(s.value) == "string")
   if why then
     complain(s.from, place, "%s: expected %s, got %s", s.said, why, key_value.show(s.value))
   end

@@ -35,7 +35,8 @@ function recipe.find(path, folder)
     local at = files.join(f, path)
     if files.kind(at) then return (at:gsub("^%./", "")) end
   end
-  for _, at in ipairs { path, "recipes/" .. path, "rewards/" .. path } do
+  local prompt = path:gsub("^.*examples/format_prompt/", "prompts/")      -- where RLLaVA has them
+  for _, at in ipairs { path, "recipes/" .. path, "rewards/" .. path, "recipes/" .. prompt } do
     if embedded.read(at) then return house .. at end
   end
 end

@@ -37,7 +37,9 @@ end
 function validate.set(trainer, rows, ways)
   local groups, out = {}, {}
   for w in ipairs(ways) do groups[w] = {} end
-  local size = trainer.plan and trainer.plan.worst.val_prompts or CHUNK
+  local given = trainer.cfg.data.val_batch_size
+  local size = trainer.plan and trainer.plan.worst.val_prompts
+    or given > 0 and math.min(CHUNK, given) or CHUNK
   for from = 1, rows.n, size do
     chunk(trainer, rows, ways, from, math.min(rows.n, from + size - 1), groups)
   end

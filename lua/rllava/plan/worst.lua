@@ -115,10 +115,11 @@ end
 --- How many rows of validation have their pictures in memory at once.
 local function validation(w, cfg)
   if not cfg.data.val and #(cfg.data.val_apart or {}) == 0 then return 0 end
-  if not w.prompt.media then return 256 end
+  local most = cfg.data.val_batch_size > 0 and math.min(256, cfg.data.val_batch_size) or 256
+  if not w.prompt.media then return most end
   local one = C.rl_media_bytes(w.prompt.media, 1)
   local room = math.max(2 ^ 26, one * w.prompts)
-  return math.max(1, math.min(256, math.floor(room / one)))
+  return math.max(1, math.min(most, math.floor(room / one)))
 end
 
 --- May a group have a response beside its samples: a demonstration, or a recalled one?
