@@ -2,25 +2,32 @@
 local rl = require "rllava.ffi"
 local C = rl.C
 
-local limits = { CACHE = 24e6 }                     -- weights of more bytes come from memory
+-- CACHE: weights of more bytes come from memory.  PATIENCE: seconds that a line may take, as a rule.
+local limits = { CACHE = 24e6, PATIENCE = 20 }
 
---- Seconds of body, run for so long and at least 5 times: { median, least, most, runs }.
+--- Seconds of body: { median, least, most, runs }.  It is run for so many seconds and at least 5 times, but not once
+--- more when PATIENCE is over; the first run warms up, and counts only where it alone takes half of that.
 function limits.measure(body, seconds)
-  local times, start = {}, C.rl_clock()
-  body()
-  repeat
+  local times, start, patience = {}, C.rl_clock(), limits.PATIENCE
+  local function run()
     local t = C.rl_clock()
     body()
-    times[#times + 1] = C.rl_clock() - t
-  until C.rl_clock() - start > (seconds or 0.4) and #times >= 5
+    return C.rl_clock() - t
+  end
+  local first = run()
+  if first > patience / 2 then times[1] = first end
+  local function enough()
+    local spent = C.rl_clock() - start
+    return #times >= 1 and spent > patience or #times >= 5 and spent > (seconds or 0.4)
+  end
+  while not enough() do times[#times + 1] = run() end
   table.sort(times)
   return { times[math.ceil(#times / 2)], times[1], times[#times], #times }
 end
 
 --- Multiply-adds and bytes a second of this machine: { float, half, bytes }.
 function limits.machine()
-  return { float = C.rl_peak_flops(C.RL_FLOAT), half = C.rl_peak_flops(C.RL_HALF),
-    bytes = C.rl_peak_bytes() }
+  return { float = C.rl_peak_flops(C.RL_FLOAT), half = C.rl_peak_flops(C.RL_HALF), bytes = C.rl_peak_bytes() }
 end
 
 --- FLOP a second at most of work that reads so many bytes from memory (0: none) for its FLOP.

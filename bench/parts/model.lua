@@ -1,77 +1,98 @@
---- A model of SmolLM2-135M's shape with random numbers: decoding, prefill, training; and its plan.
+--- A model of SmolLM2-135M's shape with random numbers: decoding, the rollout job, prefill, training, whole steps.
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
+local files = require "rllava.files"
+local json = require "rllava.json"
 local policy = require "rllava.policy"
-local C, check = rl.C, rl.check
+local shapes = dofile "bench/shapes.lua"
+local C = rl.C
 
-local function config(quick)
-  return { model_type = "llama", hidden_size = 576, intermediate_size = 1536, num_attention_heads = 9,
-    num_hidden_layers = quick and 6 or 30, num_key_value_heads = 3, vocab_size = quick and 8192 or 49152,
-    rms_norm_eps = 1e-5, rope_theta = 1e4, tie_word_embeddings = true, eos_token_id = 0 }
-end
+local dtypes = { { "f32", C.RL_FLOAT, "float", 4 }, { "bf16", C.RL_HALF, "half", 2 } }
 
---- FLOP of a token through the products (forward), bytes of the weights that a step reads.
-local function costs(c, bytes)
-  local d, kv = c.hidden_size, c.num_key_value_heads * c.hidden_size / c.num_attention_heads
-  local numbers = c.num_hidden_layers * (2 * d * d + 2 * d * kv + 3 * d * c.intermediate_size) + c.vocab_size * d
-  return 2 * numbers, numbers * bytes
-end
-
-local function prompt_of(n)
-  local ids = ffi.new("int[?]", n)
-  for i = 0, n - 1 do ids[i] = 1 + i % 1000 end
-  return { ids = ids, n = n }
-end
-
---- Seconds until n responses of so many tokens to a prompt have come.
-local function sample(p, dtype, n, prompt, tokens, seconds, measure)
-  local r = require("rllava.rollout").new(p, { at_once = n, n = n, max_prompt = prompt.n, max_new = tokens, dtype = dtype })
+--- Seconds until n responses of so many tokens to each of so many prompts have come.
+local function sample(bench, p, dtype, prompts, n, length, tokens)
+  local r = require("rllava.rollout").new(p, { at_once = prompts * n, n = n, max_prompt = length, max_new = tokens,
+    dtype = dtype })
   r.stop = {}
-  local times = measure(function()
-    r:submit(prompt, { n = n, max_new = tokens })
+  local prompt = shapes.prompt(length)
+  local times = bench.limits.measure(function()
+    for i = 1, prompts do r:submit(prompt, { n = n, max_new = tokens, stream = i }) end
     r:drain()
     r:update(function() end)                            -- what was cached goes
-  end, seconds)
+  end, bench.seconds)
   r:close()
   return times
 end
 
-local function training(bench, p, name, dtype, flop, peak)
-  local rows, tokens = bench.quick and 256 or 1024, nil
-  local updater = require("rllava.update").new(p, { optim = { betas = { 0.9, 0.999 }, eps = 1e-8, weight_decay = 0 },
-    max_grad_norm = 1, micro_tokens = 8192, temperature = 1, dtype = dtype })
-  local responses = {}
-  for k = 1, 4 do
-    local r = prompt_of(rows / 4 - 16)
-    r.tokens, responses[k] = { old_logp = nil, advantage = {} }, r
-    for i = 1, r.n do r.tokens.advantage[i] = k - 2.5 end
+--- Decoding some sequences, and the rollout job of 8 prompts of 128 tokens x 8 samples x 128 new tokens.
+local function rollout(bench, p, c, dtype)
+  local numbers, quick = shapes.numbers(c), bench.quick
+  local peak, memory = bench.machine[dtype[3]], bench.machine.bytes
+  local function limit(n) return math.min(peak / (2 * numbers), n * memory / (numbers * dtype[4])) end
+  for _, n in ipairs { 1, 8, 64 } do
+    local tokens = quick and 8 or 32
+    bench.line(("decode %s, %d at once"):format(dtype[1], n), "tokens/s",
+      sample(bench, p, dtype[2], 1, n, 4, tokens), n * tokens, limit(n))
   end
-  local groups = { { prompt = prompt_of(64), responses = responses } }
-  tokens = rows
-  local cfg = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean", rollout_is = "none" }
-  local algorithm = require("rllava.algorithm").load("grpo")
-  local loss_cfg = setmetatable(cfg, { __index = algorithm.defaults })
-  local times = bench.limits.measure(function() updater:step(groups, algorithm, loss_cfg, 0) end, bench.seconds)
-  bench.line("training " .. name .. (", %d rows"):format(tokens), "tokens/s", times, tokens, peak / (3 * flop))
+  local new = quick and 8 or 128
+  bench.line(("rollout %s, 8 prompts x 8 x %d"):format(dtype[1], new), "tokens/s",
+    sample(bench, p, dtype[2], 8, 8, 128, new), 64 * new, limit(64))
+  local long = quick and 256 or 1024
+  bench.line(("prefill %s, %d tokens"):format(dtype[1], long), "tokens/s",
+    sample(bench, p, dtype[2], 1, 1, long, 1), long, peak / (2 * (numbers - c.vocab_size * c.hidden_size)))
+end
+
+--- Training on 8 sequences of 256 tokens, in a process of its own for its memory's sake.
+local function training(bench, dtype, flop, peak)
+  local told = bench.child("bench/training.lua", dtype[1], bench.quick and "quick" or "whole")
+  bench.line(("training %s, 8 x 256"):format(dtype[1]), "tokens/s", told.times, told.tokens, peak / (3 * flop))
+  bench.value(("  its process at most, %s"):format(dtype[1]), "MiB", told.resident / 2 ^ 20, told.states / 2 ^ 20)
+end
+
+--- Whole steps of GRPO as TRL runs them: 4 prompts of 46 tokens x 8 samples x 64 new tokens, rewards, update.
+local function step(bench, name, config, dtype, peak)
+  local folder = shapes.folder(config)
+  local trainer, number = shapes.trainer(folder, "trainer.dtype=" .. dtype[1]), 0
+  local times = bench.limits.measure(function()
+    number = number + 1
+    trainer:step(number)
+  end, bench.seconds)
+  trainer:close()
+  files.remove(folder)
+  local tokens = 4 * 46 + 32 * 64
+  bench.line(("GRPO step of %s, %s"):format(name, dtype[1]), "steps/s", times, 1,
+    peak / (8 * shapes.numbers(config) * tokens))
+end
+
+--- A group of 8 below a prompt of 1000 tokens against the same responses, each with the prompt of its own.
+local function shared(bench)
+  local p = policy.new(shapes.smollm2(true)):init(1)
+  local prompt, tokens = shapes.prompt(1000), 128
+  local group, apart = { { prompt = prompt, responses = shapes.responses(8, tokens) } }, {}
+  for i, r in ipairs(group[1].responses) do apart[i] = { prompt = prompt, responses = { r } } end
+  local updater, algorithm, cfg = shapes.updater(p, C.RL_FLOAT, 8192)
+  local function times(groups)
+    return bench.limits.measure(function() updater:step(groups, algorithm, cfg, 0) end, bench.seconds)
+  end
+  local one, many = times(group), times(apart)
+  bench.line("group of 8, prompt of 1000 shared, f32", "groups/s", one, 1)
+  bench.value("  as fast as without sharing, times", "x", many[1] / one[1], 3.8, many[2] / one[3], many[3] / one[2])
 end
 
 return function(bench)
-  local measure, quick = bench.limits.measure, bench.quick
-  local c = config(quick)
+  local c = shapes.smollm2(bench.quick)
   local p = policy.new(c):init(1)
   p.tokenizer = false
-  for _, dtype in ipairs { { "f32", C.RL_FLOAT, "float", 4 }, { "bf16", C.RL_HALF, "half", 2 } } do
-    local flop, bytes = costs(c, dtype[4])
-    local peak, memory = bench.machine[dtype[3]], bench.machine.bytes
-    for _, n in ipairs { 1, 8, 64 } do
-      local tokens = quick and 8 or 64
-      local times = sample(p, dtype[2], n, prompt_of(4), tokens, bench.seconds, measure)
-      bench.line(("decode %s, %d at once"):format(dtype[1], n), "tokens/s", times, n * tokens,
-        math.min(peak / flop, n * memory / bytes))
-    end
-    local long = quick and 256 or 1024
-    bench.line(("prefill %s, %d tokens"):format(dtype[1], long), "tokens/s",
-      sample(p, dtype[2], 1, prompt_of(long), 1, bench.seconds, measure), long, peak / (flop - 2 * c.vocab_size * c.hidden_size))
-    training(bench, p, dtype[1], dtype[2], flop, peak)
+  for _, dtype in ipairs(dtypes) do
+    rollout(bench, p, c, dtype)
   end
+  p = nil
+  collectgarbage() collectgarbage()
+  for _, dtype in ipairs(dtypes) do
+    local peak = bench.machine[dtype[3]]
+    training(bench, dtype, 2 * shapes.numbers(c), peak)
+    step(bench, "the 135M shape", c, dtype, peak)
+  end
+  step(bench, "a 0.9M shape", shapes.tiny(), dtypes[1], bench.machine.float)
+  shared(bench)
 end

@@ -7,7 +7,7 @@ local C, check = rl.C, rl.check
 local D, N = 576, 1536                              -- of SmolLM2-135M's feed-forward layer
 local HEADS, KV, HEAD_DIM, VOCAB = 9, 3, 64, 49152
 
-local dtypes = { { "f32", "float", "RL_FLOAT" }, { "bf16", "half", "RL_HALF" } }
+local dtypes = { { "f32", "float", "RL_FLOAT", 4 }, { "bf16", "half", "RL_HALF", 2 } }
 
 --- A model of one layer, its parameters random, for training -> replay.
 local function replay_of(build, output, dtype)
@@ -26,16 +26,19 @@ local function both(bench, name, r, peak, flop, factor, limit)
   if factor then rate(function() check(C.rl_replay_backward(r)) end, ", backward", factor * flop, peak) end
 end
 
-local function gemm(bench, rows, dtype)
+--- y = x w^T of some rows and its backward pass, beside the peak or, where the weights come from memory, the roofline.
+local function gemm(bench, rows, k, n, dtype)
   local r = replay_of(function(m)
-    local scale = m:param("scale", D)
-    m:output("y", m:linear("w", N, D)(m:floats("x", "tokens", D) * scale))
+    local scale = m:param("scale", k)
+    m:output("y", m:linear("w", n, k)(m:floats("x", "tokens", k) * scale))
   end, "y", C[dtype[3]])
-  local x = ffi.new("float[?]", rows * D, 0.5)
+  local x = ffi.new("float[?]", rows * k, 0.5)
   check(C.rl_replay_rows(r, "tokens", rows))
   check(C.rl_replay_bind(r, "x", x))
-  both(bench, ("product %s, %d x %d -> %d"):format(dtype[1], rows, D, N), r, bench.machine[dtype[2]],
-    2 * rows * D * N, rows >= 32 and 2)
+  local weights, peak = k * n * dtype[4], bench.machine[dtype[2]]
+  both(bench, ("product %s, %d x %d -> %d"):format(dtype[1], rows, k, n), r, peak, 2 * rows * k * n,
+    rows >= 32 and 2, bench.limits.roof(peak, bench.machine.bytes, 2 * rows * k * n,
+      weights > bench.limits.CACHE and weights or 0))
 end
 
 --- A batch of one prompt and responses -> batch, its rows, what each sees in all.
@@ -86,7 +89,9 @@ end
 
 return function(bench)
   for _, dtype in ipairs(dtypes) do
-    for _, rows in ipairs { 1, 8, 32, 64, 256, 2048 } do gemm(bench, rows, dtype) end
+    for _, rows in ipairs { 1, 8, 32, 64, 256, 2048 } do gemm(bench, rows, D, N, dtype) end
+    gemm(bench, 8, D, VOCAB, dtype)
+    gemm(bench, 2048, 2048, 2048, dtype)
     attention(bench, dtype)
     head(bench, dtype)
   end
