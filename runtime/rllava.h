@@ -280,16 +280,19 @@ void rl_draw_circle(unsigned char *rgb, int width, int height, int x, int y, int
 void rl_draw_text(unsigned char *rgb, int width, int height, int x, int y, const char *text, int scale,
                   int advance, int colour);
 
-/* What smooth shapes are filled with.  Their coordinates are eighths of a pixel, between -8192 and 8192; pixel x
- * covers 8 x to 8 x + 8.  The colour goes from lit at (x, y) to dark where ((px - x) / rx)^2 + ((py - y) / ry)^2
- * reaches 1; a radius of 0 leaves its axis out, both 0 is lit all over.  opacity: 0 to 256. */
+/* What smooth shapes are filled with.  Their coordinates are eighths of a pixel, from -8192 to 8192;
+ * pixel x covers 8 x to 8 x + 8.  The colour goes from lit at (x, y) to dark where
+ * ((px - x) / rx)^2 + ((py - y) / ry)^2 reaches 1; a radius of 0 leaves its axis out, with both 0 it
+ * is lit all over.  opacity: 0 to 256. */
 typedef struct { int lit, dark, x, y, rx, ry, opacity; } rl_brush;
+/* Of n corners (x, y in turn); even-odd rule. */
 void rl_draw_smooth_polygon(unsigned char *rgb, int width, int height, const int *corners, int n,
                             const rl_brush *brush);
 void rl_draw_smooth_ellipse(unsigned char *rgb, int width, int height, int x, int y, int rx, int ry,
                             const rl_brush *brush);
-void rl_draw_smooth_line(unsigned char *rgb, int width, int height, int x0, int y0, int x1, int y1, int thick,
-                         const rl_brush *brush);
+/* With round ends. */
+void rl_draw_smooth_line(unsigned char *rgb, int width, int height, int x0, int y0, int x1, int y1,
+                         int thick, const rl_brush *brush);
 
 /* ---- processes ---- */
 

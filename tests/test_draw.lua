@@ -77,8 +77,9 @@ T.test("smooth drawing: a pixel takes the share of the shape that covers it", fu
   end
   T.equal(covered(4, 3, function(c) c:smooth_polygon(box(0.5, 1, 3.25, 2.5), 0xFFFFFF) end),
     { { 0, 0, 0, 0 }, { 128, 255, 255, 64 }, { 64, 128, 128, 32 } })
-  T.equal(covered(3, 1, function(c) c:smooth_polygon(box(-9, -9, 9, 9), { lit = 0xFFFFFF, opacity = 0.5 }) end),
-    { { 128, 128, 128 } })
+  T.equal(covered(3, 1, function(c)
+    c:smooth_polygon(box(-9, -9, 9, 9), { lit = 0xFFFFFF, opacity = 0.5 })
+  end), { { 128, 128, 128 } })
   T.equal(covered(4, 2, function(c) c:smooth_ellipse(2, 1, 2, 1, 0xFFFFFF) end),
     { { 143, 255, 255, 143 }, { 143, 255, 255, 143 } })
   T.equal(covered(4, 2, function(c) c:smooth_line(1, 1, 3, 1, 1, 0xFFFFFF) end),
@@ -87,7 +88,8 @@ end)
 
 T.test("smooth drawing: shading runs from lit to dark with the squared distance", function()
   local row = covered(4, 1, function(c)
-    c:smooth_polygon({ { 0, 0 }, { 4, 0 }, { 4, 1 }, { 0, 1 } }, { lit = 0xFF0000, dark = 0, x = 0.5, rx = 2 })
+    c:smooth_polygon({ { 0, 0 }, { 4, 0 }, { 4, 1 }, { 0, 1 } },
+      { lit = 0xFF0000, dark = 0, x = 0.5, rx = 2 })
   end)
   T.equal(row, { { 255, 191, 0, 0 } })
 end)
@@ -101,4 +103,11 @@ T.test("smooth drawing: what lies outside changes nothing; a copy is apart", fun
     c:copy():rect(0, 0, 2, 2, 0xFFFFFF)
   end
   T.equal(covered(2, 2, far), { { 0, 0 }, { 0, 0 } })
+end)
+
+T.test("the geometry problems have the pixels that tiny-vl was taught with", function()
+  local geoqa, bytes = require "rllava.recipe_file" "data/geoqa.lua", {}
+  for i = 1, 40 do bytes[i] = ffi.string(geoqa.problem(11, i).rgb, geoqa.size * geoqa.size * 3) end
+  T.equal(require("rllava.files").sha256_text(table.concat(bytes)),
+    "f9dd310f84405587ee6f7ca4c8fe4d6369f1b205a5cf9f822d9eb90e5cc7981f")
 end)

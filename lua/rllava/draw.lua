@@ -47,34 +47,38 @@ function Canvas:text(x, y, text, scale, advance, colour)
   C.rl_draw_text(self.rgb, self.width, self.height, x, y, text, scale, advance, colour)
 end
 
---- ---- smooth shapes: soft edges, shading; coordinates in pixels, fractions down to an eighth ----
+--- ---- smooth shapes: soft edges, shading; in pixels, fractions down to an eighth ----
 
 local function eighths(v) return math.floor(8 * v + 0.5) end
 
---- paint: a colour, or { lit, dark = colour, x, y, rx, ry, opacity = 0..1 } as rl_brush has it, in pixels.
+--- paint: a colour, or what rl_brush has, in pixels: { lit = colour, dark = colour, x, y, rx, ry,
+--- opacity = 0 to 1 }.
 local function brush(paint)
   if type(paint) == "number" then paint = { lit = paint } end
-  return ffi.new("rl_brush", { paint.lit, paint.dark or paint.lit, eighths(paint.x or 0), eighths(paint.y or 0),
-    eighths(paint.rx or 0), eighths(paint.ry or 0), math.floor(256 * (paint.opacity or 1)) })
+  local p = ffi.new("rl_brush", { paint.lit, paint.dark or paint.lit })
+  for _, k in ipairs { "x", "y", "rx", "ry" } do p[k] = eighths(paint[k] or 0) end
+  p.opacity = math.floor(256 * (paint.opacity or 1))
+  return p
 end
 
 --- A filled polygon; points: { {x, y}, ... }.
 function Canvas:smooth_polygon(points, paint)
   local flat = {}
   for _, p in ipairs(points) do flat[#flat + 1], flat[#flat + 2] = eighths(p[1]), eighths(p[2]) end
-  C.rl_draw_smooth_polygon(self.rgb, self.width, self.height, ffi.new("int[?]", #flat, flat), #points, brush(paint))
+  C.rl_draw_smooth_polygon(self.rgb, self.width, self.height, ffi.new("int[?]", #flat, flat),
+    #points, brush(paint))
 end
 
 --- A filled ellipse of radii rx, ry.
 function Canvas:smooth_ellipse(x, y, rx, ry, paint)
-  C.rl_draw_smooth_ellipse(self.rgb, self.width, self.height, eighths(x), eighths(y), eighths(rx), eighths(ry),
-    brush(paint))
+  C.rl_draw_smooth_ellipse(self.rgb, self.width, self.height, eighths(x), eighths(y), eighths(rx),
+    eighths(ry), brush(paint))
 end
 
 --- A line with round ends, thick pixels wide.
 function Canvas:smooth_line(x0, y0, x1, y1, thick, paint)
-  C.rl_draw_smooth_line(self.rgb, self.width, self.height, eighths(x0), eighths(y0), eighths(x1), eighths(y1),
-    eighths(thick), brush(paint))
+  C.rl_draw_smooth_line(self.rgb, self.width, self.height, eighths(x0), eighths(y0), eighths(x1),
+    eighths(y1), eighths(thick), brush(paint))
 end
 
 return draw
