@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -311,6 +312,22 @@ int rl_file_rename(const char *from, const char *to) {
         return rl_refuse("%s: cannot rename to %s: %s", from, to, strerror(errno));
     return sync_above(to);
 }
+
+int rl_file_lock(const char *path) {
+    char owner[32] = "";
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) return cannot("open", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {    /* else: no locks there, none held */
+        const ssize_t n = read(fd, owner, sizeof owner - 1);
+        close(fd);
+        return rl_refuse("%s: held by process %s", path, n > 0 ? owner : "?");
+    }
+    const int n = snprintf(owner, sizeof owner, "%d", (int)getpid());
+    if (ftruncate(fd, 0) || write(fd, owner, (size_t)n) != n) return close(fd), cannot("write", path);
+    return fd;
+}
+
+int rl_file_unlock(int lock) { return close(lock); }
 
 int rl_folder_replace(const char *from, const char *to) {
     if (!rl_file_stat(to, NULL)) return rl_file_rename(from, to);

@@ -78,6 +78,10 @@ int rl_folder_replace(const char *from, const char *to);
 int rl_file_stat(const char *path, double *size);
 int rl_file_rename(const char *from, const char *to);
 int rl_file_remove(const char *path);              /* a folder with all below it; links themselves */
+/* Takes a file for this process alone, whose number it then holds -> what releases it; the end of
+ * the process does too, however it comes.  Refuses where another process has it, naming that. */
+int rl_file_lock(const char *path);
+int rl_file_unlock(int lock);
 void rl_free(void *p);
 
 /* zstd of a buffer -> bytes written (double), -1 refused.  bound: room that always suffices.

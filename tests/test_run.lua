@@ -221,6 +221,26 @@ T.test("a kill at any moment loses no finished checkpoint", function()
   end
 end)
 
+T.test("a folder belongs to one run at a time, and is free again when that is killed", function()
+  local place, slow = scratch .. "/held", os.getenv "RLLAVA_TESTS" == "sanitized" and 60 or 10
+  files.write(scratch .. "/holder.lua", ([[
+    local cfg = require("rllava.keys").resolve { trainer = { outputs_dir = %q, logger = { "none" } } }
+    require("rllava.run").open(cfg)
+    print(io.open("/proc/self/stat"):read "*a":match "^%%d+")
+    io.stdout:flush()
+    require("rllava.ffi").C.rl_sleep(%d)]]):format(place, slow))
+  local holder = io.popen("exec /proc/$PPID/exe " .. scratch .. "/holder.lua")
+  local pid = holder:read "*l"
+  T.raises(place .. ": another run is going on in this folder (held by process " .. pid .. ")",
+    function() Run.open(config "held") end)
+  os.execute("kill -KILL " .. pid)
+  holder:close()
+  local run = Run.open(config "held")
+  T.raises("another run is going on", function() Run.open(config "held") end)
+  run:close()
+  Run.open(config "held"):close()
+end)
+
 T.test("resume takes the newest whole checkpoint and drops the records beyond it", function()
   local p, o, step = moved(1, 1)
   local run = Run.open(config "resume")

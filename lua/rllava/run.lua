@@ -26,7 +26,7 @@ local function has(list, name)
   return false
 end
 
---- Opens the run's folder, new or to go on in.  trainer (or nil): what runs; its last step is
+--- Opens the run's folder, new or to go on in, for this process alone.  trainer (or nil): what runs; its last step is
 --- .last, and failures of its .rewards are written down.
 function Run.open(cfg, trainer)
   local folder = run_folder.of(cfg)
@@ -37,6 +37,7 @@ function Run.open(cfg, trainer)
     error(folder .. ": holds a run already; trainer.resume=true goes on with it, another "
       .. "trainer.outputs_dir starts anew", 0)
   end
+  self.release = run_folder.hold(folder)
   files.make_folder(files.join(folder, "checkpoints"))
   self.log = log.open(files.join(folder, "log.txt"), not has(cfg.trainer.logger, "console"))
   self.warnings = warnings.new()
@@ -271,6 +272,7 @@ function Run:close(summary)
   self.rollouts_file:close()
   if self.events then self.events:close() end
   self.log:close()
+  self.release()
 end
 
 return Run

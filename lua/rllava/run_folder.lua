@@ -1,4 +1,6 @@
 --- Where a run's folder is, and what its config.json says.
+local ffi = require "ffi"
+local C = require("rllava.ffi").C
 local files = require "rllava.files"
 local json = require "rllava.json"
 local key_value = require "rllava.key_value"
@@ -21,6 +23,21 @@ function run_folder.of(cfg, ending)
     folder = stem .. "-" .. n
   end
   return folder
+end
+
+--- Keeps a folder, which is made where it is not there, for this process -> release().  Refuses
+--- where another process runs in it.
+function run_folder.hold(folder)
+  files.make_folder(folder)
+  local lock = C.rl_file_lock(files.join(folder, "lock"))
+  if lock == -1 then
+    error(("%s: another run is going on in this folder (%s); trainer.outputs_dir names another"):format(
+      folder, ffi.string(C.rl_error()):match "held by .*$" or ffi.string(C.rl_error())), 0)
+  end
+  return function()
+    if lock then C.rl_file_unlock(lock) end
+    lock = nil
+  end
 end
 
 --- cfg without functions: they are named by where they stand.

@@ -259,6 +259,7 @@ function Trainer:train()
 end
 
 function Trainer:close()
+  if self.run then self.run.release() end
   require("rllava.plan").done()
   self.rollout:close()
   if self.rewards then self.rewards:close() end
