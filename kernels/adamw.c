@@ -1,6 +1,6 @@
 /* The optimizer's pass over weights, sums of squares, and normal numbers to begin with. */
+#include "adamw.h"
 #include "philox.h"
-#include "row.h"
 
 void CPU(sum_squares)(rl_part p, double *partial, const float *x, int64_t n) {
     enum { BLOCK = 4096 };
@@ -14,18 +14,11 @@ void CPU(sum_squares)(rl_part p, double *partial, const float *x, int64_t n) {
     }
 }
 
-/* 1 - 0.999 in f32 is off by 1e-5 of itself: what is derived from the betas is so in double. */
-void CPU(adamw)(rl_part p, float *w, const float *g, float *m, float *v, int64_t n, float grad_scale, double lr,
+void CPU(adamw)(rl_part p, float *w, float *g, float *m, float *v, int64_t n, float grad_scale, double lr,
                 double b1, double b2, double eps, double decay, double c1, double c2) {
-    const float keep = (float)(1 - lr * decay), step = (float)(lr / c1), root = (float)(1 / sqrt(c2));
-    const float old1 = (float)b1, new1 = (float)(1 - b1), old2 = (float)b2, new2 = (float)(1 - b2), least = (float)eps;
+    const rates a = rates_of(grad_scale, lr, b1, b2, eps, decay, c1, c2);
 #pragma omp simd
-    for (int64_t i = first(p, n); i < last(p, n); i++) {
-        const float h = g[i] * grad_scale;
-        m[i] = old1 * m[i] + new1 * h;
-        v[i] = old2 * v[i] + new2 * h * h;
-        w[i] = w[i] * keep - step * (m[i] / (sqrtf(v[i]) * root + least));
-    }
+    for (int64_t i = first(p, n); i < last(p, n); i++) move(&a, &w[i], &g[i], &m[i], &v[i]);
 }
 
 /* Box-Muller: two normal numbers from each counter. */

@@ -21,6 +21,12 @@ typedef struct {
     const int32_t *bias_id; const float *bias; int32_t nbias;
 } rl_sampling;
 
+/* A code of 8 bits for numbers of magnitude 0 to 1.  value by code, ascending; RL_CODE_ZERO is the zero of the code
+ * with signs.  Magnitudes have ranks: above[k] lies midway between ranks k and k + 1, and start[cell] is the rank at the
+ * lower end of a cell, which are 128 to an octave from 2^-24 on, so narrow that only one rank can end in it. */
+enum { RL_CODE_BLOCK = 256, RL_CODE_ZERO = 127, RL_CODE_FIRST = (127 - 24) * 128, RL_CODE_CELLS = 24 * 128 + 1 };
+typedef struct { float value[256], above[256]; int32_t start[RL_CODE_CELLS]; } rl_code;
+
 /* Elementwise operations; a, b: their parameters. */
 enum { RL_NEG, RL_EXP, RL_LOG, RL_SQRT, RL_ABS, RL_SQR, RL_SILU, RL_SIGMOID, RL_TANH,
        RL_GELU_ERF, RL_GELU_TANH, RL_GELU_QUICK, RL_CLAMP /* to [a, b] */, RL_AFFINE /* a x + b */,

@@ -462,23 +462,27 @@ int rl_param_train(rl_tensor *w, int trained);
 int rl_param_half(rl_tensor *w);
 int rl_param_zero_grad(rl_tensor *w);
 /* Bytes of a parameter, whether they exist yet or not.  which 0: its numbers, 1: its copy in bf16 (0 of a vector),
- * 2: its gradient, or either moment of AdamW (0 where it is frozen). */
+ * 2: its gradient (0 where it is frozen). */
 double rl_param_bytes(const rl_tensor *w, int which);
 /* Sum of squares of the gradient, in double; 0 if nothing was added yet. */
 double rl_param_grad_squares(rl_tensor *w);
 
-/* AdamW over the trained ones of n parameters, arXiv:1711.05101, algorithm 2; moments in f32. */
+/* AdamW over the trained ones of n parameters, arXiv:1711.05101, algorithm 2.  bits of a moment: 32, or 8: those of
+ * parameters of at least 4096 numbers as codes, in blocks of 256 with a scale each, arXiv:2110.02861. */
 typedef struct rl_adamw rl_adamw;
-rl_adamw *rl_adamw_new(rl_tensor **params, int n, double beta1, double beta2, double eps);
+rl_adamw *rl_adamw_new(rl_tensor **params, int n, double beta1, double beta2, double eps, int bits);
 void rl_adamw_free(rl_adamw *o);
 /* One step with the gradients times grad_scale; decay[i]: weight decay of parameter i.  Parameters whose gradient
  * nothing was added to are left alone.  Gradients are zero afterwards. */
 int rl_adamw_step(rl_adamw *o, double lr, const double *decay, double grad_scale);
 int rl_adamw_count(const rl_adamw *o);
 int rl_adamw_set_count(rl_adamw *o, int steps);
-/* The moments of parameter i, for checkpoints: which 0: m, 1: v; floats: how many there are. */
-float *rl_adamw_moment(rl_adamw *o, int i, int which);
-double rl_adamw_floats(const rl_adamw *o, int i);
+int rl_adamw_bits(const rl_adamw *o);
+/* The moments of parameter i, for checkpoints: which 0: m, 1: v; words of 4 bytes: how many there are. */
+void *rl_adamw_moment(rl_adamw *o, int i, int which);
+double rl_adamw_words(const rl_adamw *o, int i);
+/* Bytes of both moments of a parameter, whether they exist yet or not (0 where it is frozen). */
+double rl_adamw_bytes(const rl_tensor *w, int bits);
 
 /* ---- replay: a tape run with rows bound ---- */
 

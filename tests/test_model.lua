@@ -166,7 +166,7 @@ local function adamw(case, folder)
   local told = case.meta.info.adamw
   local p = policy.load(folder)
   local list, n = p:tensors()
-  local o = ffi.gc(check(C.rl_adamw_new(list, n, told.betas[1], told.betas[2], told.eps)), C.rl_adamw_free)
+  local o = ffi.gc(check(C.rl_adamw_new(list, n, told.betas[1], told.betas[2], told.eps, 32)), C.rl_adamw_free)
   local decay, losses, norms, worst = ffi.new("double[?]", n), ffi.new("double[3]"), ffi.new("double[3]"), 0
   for i = 0, n - 1 do decay[i] = told.weight_decay end
   local replay, batch = training_replay(p), case:batch()

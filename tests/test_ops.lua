@@ -387,7 +387,7 @@ T.test("parameters, their normal numbers and AdamW: the same bits on every path"
     C.rl_param_train(w, 1)
     C.rl_param_normal(w, 3, 0, 0.5)
     local params = ffi.new("rl_tensor *[1]", w)
-    local o = ffi.gc(C.rl_adamw_new(params, 1, 0.9, 0.95, 1e-8), C.rl_adamw_free)
+    local o = ffi.gc(C.rl_adamw_new(params, 1, 0.9, 0.95, 1e-8, 32), C.rl_adamw_free)
     local all = {}
     for _ = 1, 3 do
       tensor.scope(function()

@@ -25,13 +25,13 @@ local function config(name, more)
   return cfg
 end
 
-local small = { hidden_size = 32, intermediate_size = 24, num_hidden_layers = 1, vocab_size = 40 }
+local small = { hidden_size = 32, intermediate_size = 24, num_hidden_layers = 1, vocab_size = 160 }
 
---- A small policy with an optimizer that has moved: gradients of a made-up loss.
-local function moved(seed, steps)
+--- A small policy with an optimizer that has moved: gradients of a made-up loss.  bits: of a moment.
+local function moved(seed, steps, bits)
   local p = tiny.text("qwen2", small):init(seed, 0.2)
   local list, n = p:tensors()
-  local o = ffi.gc(check(C.rl_adamw_new(list, n, 0.9, 0.99, 1e-8)), C.rl_adamw_free)
+  local o = ffi.gc(check(C.rl_adamw_new(list, n, 0.9, 0.99, 1e-8, bits or 32)), C.rl_adamw_free)
   local decay = ffi.new("double[?]", n)
   local tensor = require "rllava.tensor"
   local function step(k)
@@ -61,20 +61,21 @@ local function bits(p, o)
     out[#out + 1] = ffi.string(buffer, 4 * n)
     for which = 0, 1 do
       out[#out + 1] = ffi.string(C.rl_adamw_moment(o, i - 1, which),
-        4 * C.rl_adamw_floats(o, i - 1))
+        4 * C.rl_adamw_words(o, i - 1))
     end
   end
   return files.hash_text(table.concat(out))
 end
 
 T.test("a checkpoint brings weights, moments, counters and state back to the bit", function()
-  for _, dtype in ipairs { "f32", "bf16" } do
-    local p, o, step = moved(1, 3)
+  for _, case in ipairs { { "f32", 32 }, { "bf16", 32 }, { "f32", 8 } } do
+    local dtype, bits_of = case[1], case[2]
+    local p, o, step = moved(1, 3, bits_of)
     local state = { step = 3, kl_coef = 0.1 + 0.2, list = { 1, 2 },
       nested = { name = "x", flag = false } }
-    local folder = scratch .. "/exact-" .. dtype
+    local folder = scratch .. "/exact-" .. dtype .. bits_of
     checkpoint.save(folder, p, o, state, { step = 3, dtype = dtype })
-    local q, u, step2 = moved(2, 1)
+    local q, u, step2 = moved(2, 1, bits_of)
     local found = checkpoint.restore(folder, q, u)
     T.equal(json.encode(found), json.encode(state))
     T.equal(found.kl_coef, 0.1 + 0.2)
@@ -156,9 +157,12 @@ T.test("a checkpoint of another model, or a state that JSON would bend, is refus
   checkpoint.save(scratch .. "/other", p, o, {}, { step = 1 })
   local q = tiny.text("qwen2", { hidden_size = 64, vocab_size = 40 })
   local list, n = q:tensors()
-  local u = ffi.gc(check(C.rl_adamw_new(list, n, 0.9, 0.99, 1e-8)), C.rl_adamw_free)
+  local u = ffi.gc(check(C.rl_adamw_new(list, n, 0.9, 0.99, 1e-8, 32)), C.rl_adamw_free)
   T.raises("parameters as in the model, found", function()
     checkpoint.restore(scratch .. "/other", q, u)
+  end)
+  T.raises("state.zst: expected moments of 8 bits, as optim.states asks, found 32", function()
+    checkpoint.restore(scratch .. "/other", moved(1, 1, 8))
   end)
   for _, case in ipairs { { 0 / 0, "state.a: expected a finite number" },
     { math.huge, "a finite number, got inf" },

@@ -77,6 +77,14 @@ T.test("two steps, then two more after a restart, are four steps", function()
   same(folder, plain, 4)
 end)
 
+T.test("moments of 8 bits learn the same first step, take a quarter, go on after a restart", function()
+  local folder = run("coded", "trainer.max_steps=2", "optim.states=int8")
+  same(run("coded4", "trainer.max_steps=4", "optim.states=int8"),
+    run("coded", "trainer.max_steps=4", "optim.states=int8"), 4)
+  T.equal(metrics(folder)[2]["actor/grad_norm"], metrics(plain)[2]["actor/grad_norm"])
+  T.raises("expected moments of 32 bits", function() run("coded", "trainer.max_steps=5") end)
+end)
+
 T.test("in bf16 the sampler still agrees with the trainer to the bit", function()
   local folder = run("bf16", "trainer.max_steps=2", "trainer.dtype=bf16")
   for _, m in ipairs(metrics(folder)) do T.equal(m["actor/ratio"], 1) end

@@ -114,7 +114,7 @@ static unsigned draw(rl_engine *e, int crowd) {
 /* Weights change between steps of the engine while samples are in flight. */
 static void update_in_flight(const model *m, rl_engine *e) {
     const double decay[PARAMS] = { 0 };
-    rl_adamw *o = rl_adamw_new((rl_tensor **)m->w, PARAMS, 0.9, 0.999, 1e-8);
+    rl_adamw *o = rl_adamw_new((rl_tensor **)m->w, PARAMS, 0.9, 0.999, 1e-8, 8);
     rl_replay *r = rl_replay_new(m->tape, "logp", 1, 1, RL_FLOAT);
     rl_batch *b = rl_batch_new();
     lay(b);

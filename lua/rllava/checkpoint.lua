@@ -1,8 +1,9 @@
 --- Checkpoints: a Hugging Face folder, the state to go on from, and a list of both with their
 --- hashes.  Written aside, brought to the disk, renamed: a folder that is there is whole.
 ---
----   state.zst        one zstd frame: JSON (its length before it), then f32 numbers: the moments
----                    of each parameter, then the parameters where the model's files are not f32
+---   state.zst        one zstd frame: JSON (its length before it), then the moments of each
+---                    parameter (optim.states), then in f32 the parameters where the model's files
+---                    are not f32
 ---   critic/ ...      models beside the policy, each a folder of the same kind, in f32
 ---   checkpoint.json  { format, step, files = [{ name, bytes, hash }] }, written last
 local ffi = require "ffi"
@@ -44,7 +45,7 @@ end
 
 local function each_moment(policy, optimizer, body)
   for i, name in ipairs(policy.model.names) do
-    local n = C.rl_adamw_floats(optimizer, i - 1)
+    local n = C.rl_adamw_words(optimizer, i - 1)
     if n > 0 then
       for which = 0, 1 do body(C.rl_adamw_moment(optimizer, i - 1, which), n, name) end
     end
@@ -62,10 +63,11 @@ end
 local function head_of(policy, optimizer, state, masters)
   local moments = json.array {}
   for i, name in ipairs(policy.model.names) do
-    moments[i] = json.array { name, optimizer and C.rl_adamw_floats(optimizer, i - 1) or 0 }
+    moments[i] = json.array { name, optimizer and C.rl_adamw_words(optimizer, i - 1) or 0 }
   end
   return json.encode(json.object { { "format", FORMAT }, { "state", state or {} },
     { "updates", optimizer and C.rl_adamw_count(optimizer) or 0 }, { "masters", masters },
+    { "bits", optimizer and C.rl_adamw_bits(optimizer) or 32 },
     { "moments", moments } })
 end
 
@@ -182,9 +184,13 @@ local function expect_moments(head, policy, optimizer, path)
     rl.raise("%s: expected %d parameters as in the model, found %d", path, #policy.model.names,
       #head.moments)
   end
+  local bits, own = head.bits or 32, C.rl_adamw_bits(optimizer)
+  if bits ~= own then
+    rl.raise("%s: expected moments of %d bits, as optim.states asks, found %d", path, own, bits)
+  end
   for i, name in ipairs(policy.model.names) do
     local found, n = head.moments[i][1], head.moments[i][2]
-    local want = C.rl_adamw_floats(optimizer, i - 1)
+    local want = C.rl_adamw_words(optimizer, i - 1)
     if found ~= name or n ~= want then
       rl.raise("%s: parameter %d: expected %s with %d numbers, found %s with %d", path, i, name,
         want, found, n)

@@ -213,6 +213,8 @@ key("optim.betas", "numbers", { 0.9, 0.999 }, "of AdamW's moments", { "actor.opt
 key("optim.eps", "number>0", 1e-8, "of AdamW", { "actor.optim.eps" })
 key("optim.weight_decay", "number>=0", 0.01, "of AdamW", { "actor.optim.weight_decay" })
 key("optim.decay_matrices_only", "bool", false, "no weight decay on norms and biases")
+key("optim.states", { "f32", "int8" }, "f32",
+  "AdamW's moments; int8: a quarter of their memory, in blocks of 256 with a scale each")
 key("optim.max_grad_norm", "number>=0", 1, "gradients are scaled down to this norm; 0: off",
   { "actor.max_grad_norm" })
 key("optim.skip_grad_norm", "number", 80,
@@ -246,6 +248,7 @@ key("critic.betas", "numbers", { 0.9, 0.999 }, "of AdamW's moments", { "critic.o
 key("critic.eps", "number>0", 1e-8, "of AdamW", { "critic.optim.eps" })
 key("critic.weight_decay", "number>=0", 0.01, "of AdamW", { "critic.optim.weight_decay" })
 key("critic.decay_matrices_only", "bool", false, "no weight decay on norms and biases")
+key("critic.states", { "f32", "int8" }, "f32", "as optim.states")
 key("critic.max_grad_norm", "number>=0", 1, "gradients are scaled down to this norm; 0: off")
 key("critic.skip_grad_norm", "number", 80,
   "an update with a larger norm is left out; 0 or below: off")

@@ -48,6 +48,15 @@ local function bytes_of(policy, which)
   return sum
 end
 
+--- Bytes of a model's moments, and of how many bits they are.
+local function moments_of(policy, optim)
+  local sum, bits = 0, require("rllava.update").bits(optim)
+  for _, name in ipairs(policy.model.names) do
+    sum = sum + C.rl_adamw_bytes(policy.model.params[name].tensor, bits)
+  end
+  return sum, bits
+end
+
 local function largest(policy)
   local most = 0
   for _, name in ipairs(policy.model.names) do
@@ -83,7 +92,8 @@ local function put_model(p, cfg, m)
   put(p, "bf16 copies" .. own, C.rl_replay_halves(replay), "what products read")
   if m.train then
     put(p, "gradients" .. own, bytes_of(m.policy, 2), "f32")
-    put(p, "optimizer" .. own, 2 * bytes_of(m.policy, 2), "AdamW, two moments")
+    local bytes, bits = moments_of(m.policy, m.name == "critic" and cfg.critic or cfg.optim)
+    put(p, "optimizer" .. own, bytes, ("AdamW, two moments of %d bits"):format(bits))
     put(p, "late rows" .. own, C.rl_replay_late(replay, w.mini_rows, 0),
       "gradients of the tied embedding's look-ups, " .. w.mini_rows .. " rows of a mini-batch")
   end

@@ -31,7 +31,10 @@ heads.value = function(self, n)
   return { values = value:gather(rows):reshape(n) }
 end
 
---- policy: what is trained.  cfg: { optim = { betas, eps, weight_decay, decay_matrices_only },
+--- Bits of a moment of AdamW by its keys.
+function Updater.bits(optim) return optim.states == "int8" and 8 or 32 end
+
+--- policy: what is trained.  cfg: { optim = { betas, eps, weight_decay, decay_matrices_only, states },
 --- max_grad_norm, skip_grad_norm, micro_tokens, micro_cells, micro_rows, score_rows (see
 --- forest.cut; score_rows: without gradients), temperature, recompute, dtype, seed,
 --- ranks (see rllava.dist; nil: one process), head = "logp entropy" or "value",
@@ -41,8 +44,8 @@ function Updater.new(policy, cfg)
   self.ranks = cfg.ranks or dist.alone
   local list, n = policy:tensors()
   local betas = cfg.optim.betas
-  self.optimizer = ffi.gc(check(C.rl_adamw_new(list, n, betas[1], betas[2], cfg.optim.eps)),
-    C.rl_adamw_free)
+  self.optimizer = ffi.gc(check(C.rl_adamw_new(list, n, betas[1], betas[2], cfg.optim.eps,
+    Updater.bits(cfg.optim))), C.rl_adamw_free)
   self.decay = ffi.new("double[?]", n)
   for i, name in ipairs(policy.model.names) do
     local matrix = #policy.model.params[name].shape > 1

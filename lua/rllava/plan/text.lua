@@ -71,6 +71,7 @@ local function choices(p)
     if at_once >= w.n then add("rollout.at_once", at_once) end
   end
   if cfg.trainer.dtype == "f32" then add("trainer.dtype", "bf16") else add("trainer.dtype", "f32") end
+  if cfg.optim.states == "f32" then add("optim.states", "int8") end
   if w.max_new > 64 then add("rollout.max_new_tokens", math.floor(w.max_new / 2)) end
   if cfg.trainer.updates_per_step < w.prompts then
     add("trainer.updates_per_step", math.min(w.prompts, 2 * cfg.trainer.updates_per_step))
