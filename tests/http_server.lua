@@ -1,7 +1,7 @@
 --- A small HTTP server for tests: rllava tests/http_server.lua PORTFILE ROOT.
 ---
 --- It listens on 127.0.0.1, writes its port to PORTFILE, serves the files below ROOT with ranges, and logs
---- "METHOD PATH RANGE AUTHORIZATION" a request to ROOT/log.  Beside a file, or where none is, FILE.http says how to
+--- "METHOD PATH RANGE AUTHORIZATION" a request to ROOT/log; what is posted to a file to FILE.posted.  Beside a file, or where none is, FILE.http says how to
 --- answer instead, a line each:
 ---   status 302          header Name: value      need Bearer x (else 401)
 ---   cut 1000 2          the connection breaks after 1000 bytes of the body, the first 2 times
@@ -93,12 +93,24 @@ local function serve(fd)
     if n <= 0 then return end
     text = text .. ffi.string(buffer, n)
   until text:find("\r\n\r\n", 1, true)
+  local head_end = select(2, text:find("\r\n\r\n", 1, true))
+  local length = tonumber(text:match "\r\nContent%-Length: (%d+)") or 0
+  while #text < head_end + length do
+    local n = tonumber(C.recv(fd, buffer, 4096, 0))
+    if n <= 0 then return end
+    text = text .. ffi.string(buffer, n)
+  end
   local method, path = text:match "^(%u+) ([^ ?]+)"
   path = path:gsub("%%(%x%x)", function(h) return string.char(tonumber(h, 16)) end)
   local range, auth = text:match "\r\nRange: ([^\r]*)", text:match "\r\nAuthorization: ([^\r]*)"
   local log = io.open(root .. "/log", "a")
   log:write(("%s %s %s %s\n"):format(method, path, range or "-", auth or "-"))
   log:close()
+  if method == "POST" then
+    local posted = io.open(root .. path .. ".posted", "w")
+    posted:write(text:sub(head_end + 1))
+    posted:close()
+  end
   local status, headers, body, cut = answer(method, path, range, auth)
   local head = { "HTTP/1.1 " .. status .. " X", "Connection: close", "Accept-Ranges: bytes" }
   for _, line in ipairs(headers) do head[#head + 1] = line end

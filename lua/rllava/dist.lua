@@ -2,7 +2,7 @@
 ---
 ---   ranks.gather(v)    v of every rank, in their order -> list, the number of this one
 ---
---- What a rank must know of the others before its loss are plain numbers: lengths and lists by token.
+--- What a rank must know of the others before its loss are plain numbers: lengths, lists by token.
 --- Its gradient is then its share: that of the whole mini-batch is the sum over the ranks.
 local dist = {}
 
@@ -13,8 +13,8 @@ local function append(into, list)
   for _, v in ipairs(list) do into[#into + 1] = v end
 end
 
---- The tokens of a mini-batch whose ranks know parts = { { lengths, lists = { field = [tokens] } } }:
---- the same end to end -> lengths, lists.
+--- What the ranks know of a mini-batch, parts = { { lengths, lists = { field = [tokens] } }, ... },
+--- end to end -> lengths, lists.
 function dist.join(parts)
   local lengths, lists = {}, {}
   for _, part in ipairs(parts) do

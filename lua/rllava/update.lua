@@ -61,8 +61,8 @@ function Updater.new(policy, cfg)
   return self
 end
 
---- What the loss of these groups sees.  mini: of the whole mini-batch, as prepared; mini.before: its
---- tokens before these.
+--- What the loss of these groups sees.  mini: of the whole mini-batch, as prepared; mini.before:
+--- its tokens before these.
 function Updater:part(groups, mini)
   local lengths, lists, n = forest.lay(groups)
   for field, list in pairs(mini.fields) do
@@ -180,7 +180,9 @@ end
 local function each_by_itself(self, parts, algorithm, cfg, acc)
   local rows, all = {}, 0
   for i, micro in ipairs(parts) do rows[i] = #forest.lay(micro) end
-  for _, own in ipairs((self.ranks.gather(rows))) do for _, n in ipairs(own) do all = all + n end end
+  for _, own in ipairs((self.ranks.gather(rows))) do
+    for _, n in ipairs(own) do all = all + n end
+  end
   for i, micro in ipairs(parts) do
     local share, found = rows[i] / all, {}
     local mini = self:prepare(micro, algorithm, cfg, dist.alone)
