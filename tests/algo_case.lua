@@ -1,4 +1,5 @@
---- A golden case of an algorithm: its padded matrices as packed lists, its config in the names of the house.
+--- A golden case of an algorithm: its padded matrices as packed lists, its config in the names of
+--- the house.
 local json = require "rllava.json"
 local forest = require "rllava.forest"
 local tensor = require "rllava.tensor"
@@ -18,12 +19,14 @@ end
 
 function Case.open(path)
   local j = json.decode(T.read(path), path)
-  local self = setmetatable({ j = j, config = j.config, tolerance = j.tolerance, source = j.source, input = {}, want = {},
-    shape = {} }, Case)
+  local self = setmetatable({ j = j, config = j.config, tolerance = j.tolerance, source = j.source,
+    input = {}, want = {}, shape = {} }, Case)
   for name, t in pairs(j.inputs) do self.input[name], self.shape[name] = numbers(t), t.shape end
   for name, t in pairs(j.outputs) do self.want[name], self.shape[name] = numbers(t), t.shape end
   local mask = self.input.response_mask or self.input.loss_mask or self.input.mask
-  if mask then self:use_mask(mask, self.shape.response_mask or self.shape.loss_mask or self.shape.mask) end
+  if mask then
+    self:use_mask(mask, self.shape.response_mask or self.shape.loss_mask or self.shape.mask)
+  end
   return self
 end
 
@@ -67,18 +70,24 @@ function Case:compare(name, got, want)
   if #got ~= #want then error(("%s: expected %d numbers, got %d"):format(name, #want, #got), 0) end
   local worst, atol = 0, self.tolerance.atol[name] or 0
   for i, w in ipairs(want) do
-    local share = got[i] == w and 0 or math.abs(got[i] - w) / (atol + self.tolerance.rtol * math.abs(w))
-    if not (share <= 1) then error(("%s: element %d: expected %.9g, got %.9g"):format(name, i, w, got[i]), 0) end
+    local share = got[i] == w and 0
+      or math.abs(got[i] - w) / (atol + self.tolerance.rtol * math.abs(w))
+    if not (share <= 1) then
+      error(("%s: element %d: expected %.9g, got %.9g"):format(name, i, w, got[i]), 0)
+    end
     worst = math.max(worst, share)
   end
   return worst
 end
 
 --- The same of a matrix, at its valid tokens.
-function Case:compare_packed(name, got) return self:compare(name, got, self:pack(self.want[name])) end
+function Case:compare_packed(name, got)
+  return self:compare(name, got, self:pack(self.want[name]))
+end
 
-local names = { norm_adv_by_std_in_grpo = "norm_by_std", clip_ratio_low = "clip_low", clip_ratio_high = "clip_high",
-  clip_ratio_c = "clip_c", clip_ratio_dual = "clip_c", loss_agg_mode = "agg_mode", loss_remove_clip = "remove_clip" }
+local names = { norm_adv_by_std_in_grpo = "norm_by_std", clip_ratio_low = "clip_low",
+  clip_ratio_high = "clip_high", clip_ratio_c = "clip_c", clip_ratio_dual = "clip_c",
+  loss_agg_mode = "agg_mode", loss_remove_clip = "remove_clip" }
 
 --- Settings in the names of the house over an algorithm's defaults.
 function Case:settings(defaults, ...)
@@ -93,7 +102,8 @@ function Case:settings(defaults, ...)
   return cfg
 end
 
---- What a loss sees of rows first to last (all of them).  fields: house name -> golden name of a matrix.
+--- What a loss sees of rows first to last (all of them).
+--- fields: house name -> golden name of a matrix.
 --- -> part, the tensor of log-probs, the mini-batch as prepare saw it.
 function Case:part(fields, algorithm, cfg, first, last)
   first, last = first or 1, last or self.rows

@@ -27,22 +27,26 @@ end
 --- Leaves the running test out, saying why (a part that this machine lacks).
 function T.skip(why) error("skip: " .. why, 0) end
 
+local function is_tensor(v)
+  return type(v) == "cdata" and pcall(function() return v.totable end)
+end
+
 local function flatten(v, out)
   if type(v) == "table" then
     if v.totable then v = v:totable() end
     for _, e in ipairs(v) do flatten(e, out) end
-  elseif type(v) == "cdata" and pcall(function() return v.totable end) then flatten(v:totable(), out)
+  elseif is_tensor(v) then flatten(v:totable(), out)
   else out[#out + 1] = v end
   return out
 end
 
 --- Numbers (nested lists or tensors) within tolerance of each other, element by element.
 function T.near(got, want, tolerance)
-  local g, w = flatten(got, {}), flatten(want, {})
+  local g, w, t = flatten(got, {}), flatten(want, {}), tolerance or 0
   if #g ~= #w then error(("expected %d numbers, got %d"):format(#w, #g), 2) end
   for i = 1, #w do
-    if not (math.abs(g[i] - w[i]) <= (tolerance or 0)) then
-      error(("element %d: expected %.9g, got %.9g (tolerance %g)"):format(i, w[i], g[i], tolerance or 0), 2)
+    if not (math.abs(g[i] - w[i]) <= t) then
+      error(("element %d: expected %.9g, got %.9g (tolerance %g)"):format(i, w[i], g[i], t), 2)
     end
   end
 end
@@ -76,10 +80,11 @@ function T.raises(text, body)
   end
 end
 
---- Slopes by finite differences against gradients.  run(inputs, want) -> a flat list of outputs y and, where want,
---- the gradients of sum(y w) towards each input; w(i): weight of output i.  inputs: flat lists of numbers.
---- A central difference of fourth order, (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, sums in double; each gradient
---- must be within tolerance of the largest one of its input.
+--- Slopes by finite differences against gradients.  run(inputs, want) -> a flat list of outputs y
+--- and, where want, the gradients of sum(y w) towards each input; w(i): weight of output i.
+--- inputs: flat lists of numbers.
+--- A central difference of fourth order, (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, sums in
+--- double; each gradient must be within tolerance of the largest one of its input.
 function T.slopes(inputs, run, tolerance, h)
   h = h or 0.03
   local function f()
@@ -101,8 +106,9 @@ function T.slopes(inputs, run, tolerance, h)
       top = math.max(top, math.abs(slopes[i]))
     end
     for i, s in ipairs(slopes) do
-      if not (math.abs(gradients[k][i] - s) <= (tolerance or 2e-3) * top) then
-        error(("input %d, element %d: slope %.6g, gradient %.6g"):format(k, i, s, gradients[k][i]), 2)
+      local g = gradients[k][i]
+      if not (math.abs(g - s) <= (tolerance or 2e-3) * top) then
+        error(("input %d, element %d: slope %.6g, gradient %.6g"):format(k, i, s, g), 2)
       end
     end
   end
@@ -125,7 +131,8 @@ end
 -- Names of operations whose gradient a test has compared.
 T.proved = {}
 
---- A test: the gradients of f(tensors) towards inputs of these shapes.  name: of the operation, words may follow.
+--- A test: the gradients of f(tensors) towards inputs of these shapes.  name: of the operation,
+--- words may follow.
 --- options: low, high (of the numbers), tolerance, h.
 function T.gradient(name, shapes, f, options)
   options = options or {}

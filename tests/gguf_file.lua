@@ -1,14 +1,17 @@
---- Writes GGUF files for tests: keys { name, type, value }, tensors { name, dims (fastest first), format, bytes }.
+--- Writes GGUF files for tests: keys { name, type, value },
+--- tensors { name, dims (fastest first), format, bytes }.
 local ffi = require "ffi"
 local files = require "rllava.files"
 
 local M = {}
 
-local kinds = { u8 = { 0, "uint8_t" }, i8 = { 1, "int8_t" }, u16 = { 2, "uint16_t" }, i16 = { 3, "int16_t" },
-  u32 = { 4, "uint32_t" }, i32 = { 5, "int32_t" }, f32 = { 6, "float" }, bool = { 7, "uint8_t" }, text = { 8 },
-  list = { 9 }, u64 = { 10, "uint64_t" }, i64 = { 11, "int64_t" }, f64 = { 12, "double" } }
-M.formats = { F32 = 0, F16 = 1, BF16 = 30, F64 = 28, I8 = 24, I16 = 25, I32 = 26, I64 = 27, Q4_0 = 2, Q4_1 = 3,
-  Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14 }
+local kinds = { u8 = { 0, "uint8_t" }, i8 = { 1, "int8_t" }, u16 = { 2, "uint16_t" },
+  i16 = { 3, "int16_t" }, u32 = { 4, "uint32_t" }, i32 = { 5, "int32_t" }, f32 = { 6, "float" },
+  bool = { 7, "uint8_t" }, text = { 8 }, list = { 9 }, u64 = { 10, "uint64_t" },
+  i64 = { 11, "int64_t" }, f64 = { 12, "double" } }
+M.formats = { F32 = 0, F16 = 1, BF16 = 30, F64 = 28, I8 = 24, I16 = 25, I32 = 26, I64 = 27,
+  Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8, Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13,
+  Q6_K = 14 }
 
 function M.number(kind, n)
   local c = kinds[kind][2]
@@ -36,17 +39,19 @@ end
 
 local function align(s, n) return s .. ("\0"):rep(-#s % n) end
 
---- options: version (3), alignment (32), offsets (by number of the tensor, instead of the right ones).
+--- options: version (3), alignment (32), offsets (by number of the tensor, not the right ones).
 function M.bytes(keys, tensors, options)
   options = options or {}
-  local alignment = options.alignment or 32
-  local out, data = { "GGUF", M.number("u32", options.version or 3), M.number("u64", #tensors), M.number("u64", #keys) }, {}
+  local version, alignment, data = options.version or 3, options.alignment or 32, {}
+  local out = { "GGUF", M.number("u32", version), M.number("u64", #tensors),
+    M.number("u64", #keys) }
   for _, k in ipairs(keys) do out[#out + 1] = key(k) end
   local at = 0
   for i, t in ipairs(tensors) do
     out[#out + 1] = M.text(t[1]) .. M.number("u32", #t[2])
     for _, d in ipairs(t[2]) do out[#out + 1] = M.number("u64", d) end
-    out[#out + 1] = M.number("u32", M.formats[t[3]] or t[3]) .. M.number("u64", options.offsets and options.offsets[i] or at)
+    out[#out + 1] = M.number("u32", M.formats[t[3]] or t[3])
+      .. M.number("u64", options.offsets and options.offsets[i] or at)
     data[i] = align(t[4], alignment)
     at = at + #data[i]
   end

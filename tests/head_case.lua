@@ -1,4 +1,5 @@
---- The head alone: a tape whose rows are given logits, so that its log-prob, entropy and their gradients show.
+--- The head alone: a tape whose rows are given logits, so that log-prob, entropy and their
+--- gradients show.
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local nn = require "rllava.nn"
@@ -13,7 +14,8 @@ end
 
 local function record(rows, vocab)
   local m = nn.model {}
-  local logits, w = m:param("logits", math.max(rows, vocab), vocab), m:param("identity", vocab, vocab)
+  local logits, w = m:param("logits", math.max(rows, vocab), vocab),
+    m:param("identity", vocab, vocab)
   m:ints("positions", "tokens")
   m:table "segments"
   local h = m:ints("ids", "tokens"):embedding(logits)
@@ -30,9 +32,11 @@ return function(c)
   check(C.rl_param_set(logits, values))
   local batch, one = ffi.gc(C.rl_batch_new(), C.rl_batch_free), ffi.new("unsigned char[2]", 0, 1)
   for r = 1, rows do
-    check(C.rl_batch_segment(batch, -1, ffi.new("int[2]", r - 1, c.input.labels[r]), 2, nil, one, 1, 0))
+    local ids = ffi.new("int[2]", r - 1, c.input.labels[r])
+    check(C.rl_batch_segment(batch, -1, ids, 2, nil, one, 1, 0))
   end
-  local replay = ffi.gc(check(C.rl_replay_new(m.tape, "logp entropy", 1, 0, C.RL_FLOAT)), C.rl_replay_free)
+  local replay = ffi.gc(check(C.rl_replay_new(m.tape, "logp entropy", 1, 0, C.RL_FLOAT)),
+    C.rl_replay_free)
   local worst = 0
   for _, which in ipairs { { "logp", "log_prob" }, { "entropy", "entropy" } } do
     C.rl_param_zero_grad(logits)

@@ -1,8 +1,9 @@
 --- A small HTTP server for tests: rllava tests/http_server.lua PORTFILE ROOT.
 ---
---- It listens on 127.0.0.1, writes its port to PORTFILE, serves the files below ROOT with ranges, and logs
---- "METHOD PATH RANGE AUTHORIZATION" a request to ROOT/log; what is posted to a file to FILE.posted.  Beside a file, or where none is, FILE.http says how to
---- answer instead, a line each:
+--- It listens on 127.0.0.1, writes its port to PORTFILE, serves the files below ROOT with ranges,
+--- and logs "METHOD PATH RANGE AUTHORIZATION" a request to ROOT/log; what is posted to a file to
+--- FILE.posted.  Beside a file, or where none is, FILE.http says how to answer instead,
+--- a line each:
 ---   status 302          header Name: value      need Bearer x (else 401)
 ---   cut 1000 2          the connection breaks after 1000 bytes of the body, the first 2 times
 ---   fail 503 2          status 503, the first 2 times
@@ -61,7 +62,9 @@ end
 
 local function answer(method, path, range, auth)
   local plan, body = plan_of(path), read(root .. path)
-  if due(path, "fail", method == "GET" and plan.fail) then return plan.fail[1], plan.headers, "busy" end
+  if due(path, "fail", method == "GET" and plan.fail) then
+    return plan.fail[1], plan.headers, "busy"
+  end
   if plan.need and auth ~= plan.need then return "401", plan.headers, "who?" end
   if not body and not plan.there then return "404", { "X-Error-Code: EntryNotFound" }, "none" end
   local status, headers = plan.status or "200", plan.headers

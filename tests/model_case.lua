@@ -1,4 +1,5 @@
---- A golden case of a model: its sequences as segments of a batch, its media, and the numbers to compare.
+--- A golden case of a model: its sequences as segments of a batch, its media,
+--- and the numbers to compare.
 local ffi = require "ffi"
 local json = require "rllava.json"
 local rl = require "rllava.ffi"
@@ -13,8 +14,9 @@ Case.__index = Case
 function Case.open(folder, name, policy)
   local path = folder .. "/" .. name
   local meta = json.decode(T.read(path .. ".meta.json"), path)
-  local self = setmetatable({ meta = meta, t = require "safetensors"(path .. ".safetensors"), policy = policy }, Case)
-  self.rows, self.sequences = self.t.input_ids.n, {}
+  local self = setmetatable({ meta = meta, policy = policy, sequences = {} }, Case)
+  self.t = require "safetensors"(path .. ".safetensors")
+  self.rows = self.t.input_ids.n
   self:cut()
   return self
 end
@@ -116,7 +118,8 @@ function Case:batch()
   return b
 end
 
---- L = -sum of weights logp over a replay's forward -> the loss of each sequence; gradients are added.
+--- L = -sum of weights logp over a replay's forward -> the loss of each sequence;
+--- gradients are added.
 function Case:backward(replay, batch)
   check(C.rl_batch_bind(batch, replay, 1))
   check(C.rl_replay_forward(replay))
@@ -143,8 +146,8 @@ function Case:compare(name, got, n)
   for i = 0, want.n - 1 do
     local share = math.abs(got[i] - want.data[i]) / spec.tol_abs
     if not (share <= 1) then
-      error(("%s: element %d: expected %.9g, got %.9g (tolerance %g)"):format(name, i, want.data[i], got[i],
-        spec.tol_abs), 0)
+      error(("%s: element %d: expected %.9g, got %.9g (tolerance %g)"):format(name, i,
+        want.data[i], got[i], spec.tol_abs), 0)
     end
     worst = math.max(worst, share)
   end

@@ -1,7 +1,8 @@
 --- Reward files as functions, for tests.
 local rewards = {}
 
---- rewards.open(name, options) -> f(response, answer, row), or f(list) for a batch; options filled in.
+--- rewards.open(name, options) -> f(response, answer, row), or f(list) for a batch; its options are
+--- filled in.
 function rewards.open(name, options)
   local file = dofile("rewards/" .. name .. ".lua")
   if type(file) == "function" then return file end

@@ -1,4 +1,5 @@
---- rllava tests/run.lua [-v] [NAME ...]: runs tests/test_*.lua; NAMEs are parts of a test's name or file.
+--- rllava tests/run.lua [-v] [NAME ...]: runs tests/test_*.lua; NAMEs are parts of a test's name or
+--- of its file's.
 package.path = "tests/?.lua;" .. package.path
 local T = require "check"
 for _, name in ipairs { ... } do

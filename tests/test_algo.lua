@@ -19,7 +19,9 @@ local function max(...) return math.max(0, ...) end
 
 function families.adaptive_kl(c)
   local controller, got = kl.controller(c.config), {}
-  for i, now in ipairs(c.input.current_kl) do got[i] = controller.update(now, c.input.n_steps[i]) end
+  for i, now in ipairs(c.input.current_kl) do
+    got[i] = controller.update(now, c.input.n_steps[i])
+  end
   return c:compare("kl_coef", got)
 end
 
@@ -27,13 +29,14 @@ function families.masked_stats(c)
   local values = c:pack(c.input.values)
   local whitened, mean, var = advantage.whiten(values)
   local b = Part.new(c.lengths, {})
-  return max(c:compare("mean", { mean }), c:compare("var", { var }), c:compare_packed("whiten", whitened),
+  return max(c:compare("mean", { mean }), c:compare("var", { var }),
+    c:compare_packed("whiten", whitened),
     c:compare("row_mean", b:seq_mean(tensor.tensor(values)):totable()))
 end
 
 function families.lr_schedule(c)
-  local worst, cfg = 0, { lr = 1, warmup_steps = c.config.num_warmup_steps, min_lr_ratio = c.config.min_lr_ratio or 0,
-    num_cycles = c.config.num_cycles or 0.5 }
+  local worst, cfg = 0, { lr = 1, warmup_steps = c.config.num_warmup_steps,
+    min_lr_ratio = c.config.min_lr_ratio or 0, num_cycles = c.config.num_cycles or 0.5 }
   for _, kind in ipairs { "cosine", "constant" } do
     local got = {}
     cfg.schedule = kind
@@ -74,7 +77,8 @@ function families.filter_online(c)
   return c:compare("kept_rows", kept)
 end
 
---- Log-prob and entropy of the head: the rows of logits stand in an embedding, the head is the identity.
+--- Log-prob and entropy of the head: the rows of logits stand in an embedding, the head is the
+--- identity.
 function families.log_prob_entropy(c)
   return require "head_case"(c)
 end
@@ -104,8 +108,8 @@ end
 function families.kl_in_reward(c)
   local controller = kl.controller(c.config.kl_ctrl)
   local used = controller.value
-  local batch = { lengths = c.lengths, rewards = c:pack(c.input.token_level_scores), old_logp = c:pack(c.input.old_log_probs),
-    ref_logp = c:pack(c.input.ref_log_probs) }
+  local batch = { lengths = c.lengths, rewards = c:pack(c.input.token_level_scores),
+    old_logp = c:pack(c.input.old_log_probs), ref_logp = c:pack(c.input.ref_log_probs) }
   local rewards, now = score.kl_in_reward(batch, c.config.kl_penalty, used)
   local after = controller.update(now, #c.lengths)
   return max(c:compare_packed("token_level_rewards", rewards), c:compare("current_kl", { now }),
@@ -119,7 +123,8 @@ local function aggregate(c, mode, totals)
   local b = Part.new(c.lengths, {}, totals)
   local value = b:aggregate(x, mode)
   value:backward()
-  return max(c:compare("loss", { b:value(value) }), c:compare_packed("grad_loss_mat", x:grad():totable()))
+  return max(c:compare("loss", { b:value(value) }),
+    c:compare_packed("grad_loss_mat", x:grad():totable()))
 end
 
 local function counts(c)
@@ -137,7 +142,8 @@ end
 function families.aggregate_average(c)
   local totals = counts(c)
   totals.responses = c.rows
-  return aggregate(c, c.config.loss_avg_mode == "seq" and "seq-mean-token-mean" or "token-mean", totals)
+  return aggregate(c, c.config.loss_avg_mode == "seq" and "seq-mean-token-mean" or "token-mean",
+    totals)
 end
 
 --- A mini-batch over several ranks: its totals, as each of them sees them.
@@ -145,28 +151,32 @@ function families.aggregate_verl(c)
   local totals, ranks = counts(c), c.config.dp_size or 1
   if c.config.batch_num_tokens then totals.tokens = c.config.batch_num_tokens / ranks end
   if c.config.global_batch_size then totals.responses = c.config.global_batch_size / ranks end
-  if c.config.loss_scale_factor then totals.responses, totals.norm_len = 1, c.config.loss_scale_factor end
+  if c.config.loss_scale_factor then
+    totals.responses, totals.norm_len = 1, c.config.loss_scale_factor
+  end
   return aggregate(c, c.config.loss_agg_mode, totals)
 end
 
 --- ---- advantages ----
 
 local function batch_of(c, rewards)
-  return { lengths = c.lengths, group = c.input.uid, rewards = c:pack(rewards), sums = c:row_sums(rewards), gap = c.gap,
-    values = c.input.values and c:pack(c.input.values), baseline = c.input.reward_baselines }
+  return { lengths = c.lengths, group = c.input.uid, rewards = c:pack(rewards),
+    sums = c:row_sums(rewards), gap = c.gap, values = c.input.values and c:pack(c.input.values),
+    baseline = c.input.reward_baselines }
 end
 
 function families.advantage_(c)
   local algo = algorithm.load(c.config.adv_estimator)
-  local got, returns = algo.advantage(batch_of(c, c.input.token_level_rewards), c:settings(algo.defaults, c.config))
+  local got, returns = algo.advantage(batch_of(c, c.input.token_level_rewards),
+    c:settings(algo.defaults, c.config))
   return max(c:compare_packed("advantages", got), c:compare_packed("returns", returns or got))
 end
 families.gae = families.advantage_
 
 --- ---- losses ----
 
-local fields = { logp = "log_prob", old_logp = "old_log_prob", advantage = "advantages", rollout_logp = "rollout_log_prob",
-  prefix = "prefix_mask", entropy = "entropy", keep = "keep" }
+local fields = { logp = "log_prob", old_logp = "old_log_prob", advantage = "advantages",
+  rollout_logp = "rollout_log_prob", prefix = "prefix_mask", entropy = "entropy", keep = "keep" }
 
 local function fields_of(c, names)
   local out = {}
@@ -180,12 +190,14 @@ local function fields_of(c, names)
   return out
 end
 
-local metric_names = { pg_clipfrac = "pg_clipfrac_higher", off_pg_clipfrac = false, on_pg_clipfrac = "pg_clipfrac_higher" }
+local metric_names = { pg_clipfrac = "pg_clipfrac_higher", off_pg_clipfrac = false,
+  on_pg_clipfrac = "pg_clipfrac_higher" }
 
 local function compare_metrics(c, b, metrics)
   local worst = 0
   for name in pairs(c.want) do
-    local short = name:match "^metric:actor/(.*)$" or (name:find "^p[gp]" or name == "entropy_loss") and name
+    local short = name:match "^metric:actor/(.*)$"
+      or (name:find "^p[gp]" or name == "entropy_loss") and name
     local ours = short and (metric_names[short] == nil and short or metric_names[short])
     if ours then
       if metrics[ours] == nil then error(("%s: no such metric"):format(ours), 0) end
@@ -202,11 +214,12 @@ function families.loss_(c)
   b.keep = c.want.keep and tensor.tensor(c:pack(c.want.keep)) or b.keep
   local value, metrics = loss.total(algo, b, cfg)
   value:backward()
-  return max(c:compare("loss", { b:value(value) }), c:compare_packed("grad_log_prob", logp:grad():totable()),
-    compare_metrics(c, b, metrics))
+  return max(c:compare("loss", { b:value(value) }),
+    c:compare_packed("grad_log_prob", logp:grad():totable()), compare_metrics(c, b, metrics))
 end
 
---- The same surrogate with names of its own; its KL is of the clamped difference, its entropy the sampled one.
+--- The same surrogate with names of its own; its KL is of the clamped difference, its entropy the
+--- sampled one.
 function families.loss_log_clip(c)
   local algo, seq = algorithm.load "grpo", c.config.loss_avg_mode == "seq"
   local cfg = c:settings(algo.defaults, c.config)
@@ -215,8 +228,8 @@ function families.loss_log_clip(c)
   local value, metrics = algo.loss(b, cfg)
   metrics.entropy_loss = b:aggregate(-b.logp, cfg.agg_mode)
   value:backward()
-  return max(c:compare("loss", { b:value(value) }), c:compare_packed("grad_log_prob", logp:grad():totable()),
-    compare_metrics(c, b, metrics))
+  return max(c:compare("loss", { b:value(value) }),
+    c:compare_packed("grad_log_prob", logp:grad():totable()), compare_metrics(c, b, metrics))
 end
 
 --- Indices of tokens as pairs (row, column) from 0.
@@ -248,20 +261,23 @@ function families.loss_clip_cov(c)
   local list = algo.candidates(mini, cfg)
   local dropped = where(b.keep:totable(), 0)
   T.equal(#dropped, math.min(c.want.clip_num[1], #list))
-  return max(same_covariance(c, mini), c:compare("candidates", pairs_of(c, list)), families.loss_(c))
+  return max(same_covariance(c, mini), c:compare("candidates", pairs_of(c, list)),
+    families.loss_(c))
 end
 
 function families.loss_kl_cov(c)
   local algo = algorithm.load "kl_cov"
   local cfg = c:settings(algo.defaults, c.config)
   local b, _, mini = c:part(fields_of(c, fields), algo, cfg)
-  return max(same_covariance(c, mini), c:compare("selected", pairs_of(c, where(b.held:totable(), 1))), families.loss_(c))
+  return max(same_covariance(c, mini),
+    c:compare("selected", pairs_of(c, where(b.held:totable(), 1))), families.loss_(c))
 end
 
 function families.value_loss(c)
   local b = c:part({ logp = c:pack(c.input.vpreds) }, {}, {})
   b.values = tensor.tensor(c:pack(c.input.vpreds)):require_grad()
-  b.old_values, b.returns = tensor.tensor(c:pack(c.input.values)), tensor.tensor(c:pack(c.input.returns))
+  b.old_values, b.returns = tensor.tensor(c:pack(c.input.values)),
+    tensor.tensor(c:pack(c.input.returns))
   b.totals.responses = c.rows
   local value, metrics = loss.value(b, { cliprange_value = c.config.cliprange_value,
     value_agg_mode = c.config.loss_avg_mode == "seq" and "seq-mean-token-mean" or "token-mean" })
@@ -275,9 +291,11 @@ end
 
 --- ---- whole steps ----
 
-local step_fields = { logp = "log_probs", old_logp = "old_log_probs", ref_logp = "ref_log_probs", entropy = "entropy" }
+local step_fields = { logp = "log_probs", old_logp = "old_log_probs", ref_logp = "ref_log_probs",
+  entropy = "entropy" }
 
---- Micro-batches as the reference cuts them: each with its own totals, its loss scaled by its share of rows.
+--- Micro-batches as the reference cuts them: each with its own totals, its loss scaled by its share
+--- of rows.
 local function micro_batches(c, algo, cfg, lists)
   local size, mini = c.config.actor.ppo_micro_batch_size, c.config.actor.ppo_mini_batch_size
   local got = { losses = {}, grad = {}, grad_entropy = {}, metrics = {} }
@@ -289,7 +307,9 @@ local function micro_batches(c, algo, cfg, lists)
     (value * share):backward()
     got.losses[#got.losses + 1] = b:value(value) * share
     for _, g in ipairs(logp:grad():totable()) do got.grad[#got.grad + 1] = g end
-    for _, g in ipairs(b.entropy:grad():totable()) do got.grad_entropy[#got.grad_entropy + 1] = g end
+    for _, g in ipairs(b.entropy:grad():totable()) do
+      got.grad_entropy[#got.grad_entropy + 1] = g
+    end
     for name, x in pairs(metrics) do
       got.metrics[name] = got.metrics[name] or {}
       local scaled = (name == "pg_loss" or name == "kl_loss") and share or 1
@@ -310,14 +330,20 @@ function families.step_(c)
     batch.sums, worst = nil, c:compare("reward_kl", { now })
   end
   worst = max(worst, c:compare_packed("token_level_rewards", batch.rewards))
-  local from, algo = algorithm.load(a.adv_estimator), algorithm.load(c.config.actor.loss_mode:gsub("^vanilla$", "grpo"))
+  local from, algo = algorithm.load(a.adv_estimator),
+    algorithm.load(c.config.actor.loss_mode:gsub("^vanilla$", "grpo"))
   local got, returns = from.advantage(batch, c:settings(from.defaults, a))
-  worst = max(worst, c:compare_packed("advantages", got), c:compare_packed("returns", returns or got))
+  worst = max(worst, c:compare_packed("advantages", got),
+    c:compare_packed("returns", returns or got))
   lists.advantage = got
-  if c.config.actor.ppo_mini_batch_size == c.rows then lists.old_logp = nil end    -- exactly on policy
+  -- exactly on policy
+  if c.config.actor.ppo_mini_batch_size == c.rows then lists.old_logp = nil end
   local found = micro_batches(c, algo, c:settings(algo.defaults, a, c.config.actor), lists)
-  worst = max(worst, c:compare("micro_losses", found.losses), c:compare_packed("grad_log_probs", found.grad))
-  if c.want.grad_entropy then worst = max(worst, c:compare_packed("grad_entropy", found.grad_entropy)) end
+  worst = max(worst, c:compare("micro_losses", found.losses),
+    c:compare_packed("grad_log_probs", found.grad))
+  if c.want.grad_entropy then
+    worst = max(worst, c:compare_packed("grad_entropy", found.grad_entropy))
+  end
   for name in pairs(c.want) do
     local short = name:match "^metric:actor/(.*)$"
     if short then worst = max(worst, c:compare(name, found.metrics[short])) end

@@ -6,7 +6,8 @@ local guide = require "rllava.guide"
 --- A response with a reward (or an error) and log-probs.
 local function response(overall, more)
   local r = { n = 2, tokens = { old_logp = { -1, -2 }, ref_logp = { -1, -3 } },
-    result = type(overall) == "string" and { error = overall } or { overall = overall, parts = {} } }
+    result = type(overall) == "string" and { error = overall }
+      or { overall = overall, parts = {} } }
   for k, v in pairs(more or {}) do r[k] = v end
   return r
 end
@@ -42,7 +43,8 @@ T.test("groups are filtered by mean or by difference, demonstrations aside", fun
   b:score()
   local function kept(mode)
     local out = {}
-    local cfg = { filter_mode = mode, filter_key = "overall", filter_low = 0.01, filter_high = 0.99 }
+    local cfg = { filter_mode = mode, filter_key = "overall", filter_low = 0.01,
+      filter_high = 0.99 }
     for i, g in ipairs(b:worth(cfg)) do
       for k, of in ipairs(b.groups) do if of == g then out[i] = k end end
     end

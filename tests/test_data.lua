@@ -19,10 +19,12 @@ end
 local png = "\137PNG\r\n\26\n" .. ("pixels"):rep(1000)
 
 T.test("sha-256 has the published values, at every length around a block", function()
-  T.equal(files.sha256_text "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+  T.equal(files.sha256_text "abc",
+    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
   T.equal(files.sha256_text "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
   local two_blocks = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"
-  T.equal(files.sha256_text(two_blocks), "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1")
+  T.equal(files.sha256_text(two_blocks),
+    "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1")
   T.equal(files.sha256_text(("a"):rep(1000000)),
     "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0")
   local seen = {}
@@ -34,34 +36,40 @@ T.test("sha-256 has the published values, at every length around a block", funct
 end)
 
 T.test("rows have their columns and prompt, answer, images, source", function()
-  local path = file("plain/rows.jsonl", '{"problem":"1+1?","answer":"2","level":3,"tags":["a",null],"none":null}\n\n'
+  local path = file("plain/rows.jsonl",
+    '{"problem":"1+1?","answer":"2","level":3,"tags":["a",null],"none":null}\n\n'
     .. '{"problem":"2+2?","answer":"4","image":"p.png"}')
   file("plain/p.png", png)
   local rows = data.open(path)
   T.equal({ rows.n, #rows.hash, #rows.dropped }, { 2, 16, 0 })
   local row = rows:get(1)
-  T.equal({ row.prompt, row.answer, row.problem, row.level, #row.images }, { "1+1?", "2", "1+1?", 3, 0 })
+  T.equal({ row.prompt, row.answer, row.problem, row.level, #row.images },
+    { "1+1?", "2", "1+1?", 3, 0 })
   T.equal({ row.none == nil, row.tags[2] == json.null, row.source }, { true, true, path .. ":1" })
   T.equal(rows:get(2).images, { { path = scratch .. "/plain/p.png" } })
   T.equal(rows:get(2).source, path .. ":3")
   T.raises("expected a row from 1 to 2, got 3", function() rows:get(3) end)
 end)
 
-T.test("a key names another column, also a member of one; columns that would be hidden stay", function()
-  local list = { { question = "q", prompt = "other", source = "a book", reward_model = { ground_truth = "7" } } }
+T.test("a key names another column, or a member of one; columns it would hide stay", function()
+  local list = { { question = "q", prompt = "other", source = "a book",
+    reward_model = { ground_truth = "7" } } }
   local row = data.open(list, { prompt_key = "question" }):get(1)
   T.equal({ row.prompt, row.answer, row.source, row.columns.source, row.columns.prompt },
     { "q", "7", "row 1", "a book", "other" })
-  T.equal(data.open(list, { prompt_key = "question", answer_key = "source" }):get(1).answer, "a book")
+  T.equal(data.open(list, { prompt_key = "question", answer_key = "source" }):get(1).answer,
+    "a book")
   T.equal(list[1].prompt, "other")
 end)
 
 T.test("messages: turns of either spelling; a last turn of the assistant is the answer", function()
   local turns = { { from = "human", value = "hi" }, { from = "gpt", value = "ho" } }
   local row = data.open { { conversations = turns } }:get(1)
-  T.equal({ #row.prompt, row.prompt[1].role, row.prompt[1].content, row.answer }, { 1, "user", "hi", "ho" })
+  T.equal({ #row.prompt, row.prompt[1].role, row.prompt[1].content, row.answer },
+    { 1, "user", "hi", "ho" })
   T.equal(#row.conversations, 2)
-  row = data.open({ { prompt = { { role = "user", content = "hi" } } } }, { answer_key = false }):get(1)
+  local asked = { prompt = { { role = "user", content = "hi" } } }
+  row = data.open({ asked }, { answer_key = false }):get(1)
   T.equal({ row.prompt[1].content, row.answer }, { "hi" })
 end)
 
@@ -83,26 +91,35 @@ T.test("pictures: bytes, base64, data: URI, struct, list, path, and inside of me
   T.equal(images {}, {})
   local content = { { type = "image_url", image_url = { url = "data:image/png;base64," .. b64 } },
     { type = "text", text = "what?" } }
-  local row = data.open { { messages = { { role = "user", content = content } }, answer = "1" } }:get(1)
+  local messages = { { role = "user", content = content } }
+  local row = data.open { { messages = messages, answer = "1" } }:get(1)
   T.equal(row.images, { { bytes = bytes } })
-  T.equal({ row.prompt[1].content[1].type, row.prompt[1].content[1].image_url, row.prompt[1].content[2].text },
+  T.equal({ row.prompt[1].content[1].type, row.prompt[1].content[1].image_url,
+    row.prompt[1].content[2].text },
     { "image", nil, "what?" })
   T.equal(row.messages[1].content[1].image_url.url:sub(1, 22), "data:image/png;base64,")
 end)
 
 T.test("a row that cannot be used is an error that names file, row, expected and found", function()
-  local path = file("bad/rows.jsonl", '{"quesion":"a","answer":"1"}\n{"question":"b","answer":"1","image":"no.png"}\n'
-    .. '{"question":"c"}\n{"question":"","answer":"1"}\n{"question":"d","answer":"1","image":"http://x/y.png"}\n'
-    .. '{"question":"e","answer":false}\n')
+  local path = file("bad/rows.jsonl", [[{"quesion":"a","answer":"1"}
+{"question":"b","answer":"1","image":"no.png"}
+{"question":"c"}
+{"question":"","answer":"1"}
+{"question":"d","answer":"1","image":"http://x/y.png"}
+{"question":"e","answer":false}
+]])
   T.raises(path .. ":1: prompt: expected a column 'question', found columns 'quesion', 'answer'; "
     .. "the nearest is 'quesion'", function() data.open(path, { prompt_key = "question" }) end)
   local rows = data.open(path, { on_bad = "drop" })
   T.equal({ rows.n, rows:get(1).prompt, rows:get(1).answer }, { 1, "e", false })
   T.equal(#rows.dropped, 5)
-  T.equal(rows.dropped[2], path .. ":2: image: expected the file '" .. scratch .. "/bad/no.png', found nothing")
-  T.equal(rows.dropped[3], path .. ":3: answer: expected a column 'answer', found columns 'question'; "
+  T.equal(rows.dropped[2],
+    path .. ":2: image: expected the file '" .. scratch .. "/bad/no.png', found nothing")
+  T.equal(rows.dropped[3],
+    path .. ":3: answer: expected a column 'answer', found columns 'question'; "
     .. "the nearest is 'question' (data.answer_key; false where the reward needs none)")
-  T.equal(rows.dropped[4], path .. ":4: prompt: expected text or messages in column 'question', found blank text")
+  T.equal(rows.dropped[4],
+    path .. ":4: prompt: expected text or messages in column 'question', found blank text")
   T.equal(rows.dropped[5], path .. ":5: image: expected a file, found the address 'http://x/y.png'")
 end)
 
@@ -116,7 +133,9 @@ T.test("JSON files: a list, rows under a member, lines", function()
   T.raises("d.jsonl:2:13: expected ':', found the end", function()
     data.open(file("json/d.jsonl", one .. '\n{"a":1, "b" \n' .. one))
   end)
-  T.raises("expected UTF-8, found byte 0xe9", function() data.open(file("json/f.jsonl", '{"a":"\233"}')) end)
+  T.raises("expected UTF-8, found byte 0xe9", function()
+    data.open(file("json/f.jsonl", '{"a":"\233"}'))
+  end)
   T.raises("found 42", function() data.open(file("json/g.json", "42")) end)
   T.raises("g.jsonl:1: expected a row", function() data.open(file("json/g.jsonl", "[1]")) end)
   T.raises("lists a, b", function() data.open(file("json/h.json", '{"a":[],"b":[]}')) end)
@@ -140,17 +159,21 @@ T.test("sources: several, lists of them, splits of a folder by name and by card"
   T.equal(prompts("set, set/val/part.jsonl", { folder = scratch }), "abcv")
   T.equal(prompts({ set, "set@val" }, { folder = scratch .. "/set" }), "abcv")
   T.equal(prompts(set, { split = "validation" }), "v")
-  T.raises("expected files of split 'test', found train-00000.jsonl, train-00001.jsonl, val/part.jsonl", function()
-    data.open(set .. "@test")
+  T.raises("expected files of split 'test', found train-00000.jsonl, train-00001.jsonl, "
+    .. "val/part.jsonl", function() data.open(set .. "@test") end)
+  T.raises("expected no split, since a file is one", function()
+    data.open(set .. "/val/part.jsonl@test")
   end)
-  T.raises("expected no split, since a file is one", function() data.open(set .. "/val/part.jsonl@test") end)
   file("set/README.md", "---\nlicense: mit\nconfigs:\n- config_name: default\n  data_files:\n"
     .. "  - split: train\n    path: \"val/*.jsonl\"   # turned round\n  - split: test\n    path:\n"
-    .. "    - train-*.jsonl\n- config_name: other\n  data_files: [train-00001.jsonl]\n---\n# a set\n")
+    .. "    - train-*.jsonl\n- config_name: other\n  data_files: [train-00001.jsonl]\n---\n"
+    .. "# a set\n")
   T.equal(prompts(set), "v")
   T.equal(prompts(set .. "@test"), "abc")
   T.raises("expected split 'dev', found train, test", function() data.open(set .. "@dev") end)
-  T.raises("expected a file, a folder, an embedded set or a hub name owner/name", function() data.open "nothing" end)
+  T.raises("expected a file, a folder, an embedded set or a hub name owner/name", function()
+    data.open "nothing"
+  end)
 end)
 
 T.test("a function and an embedded set make their rows when asked for", function()
@@ -164,15 +187,19 @@ T.test("a function and an embedded set make their rows when asked for", function
   T.raises("options.n", function() data.open(print) end)
   local tiny = data.open "geoqa-tiny@test"
   local row = tiny:get(3)
-  T.equal({ tiny.n, row.images[1].width, row.images[1].height, type(row.images[1].rgb) }, { 400, 112, 112, "cdata" })
+  T.equal({ tiny.n, row.images[1].width, row.images[1].height, type(row.images[1].rgb) },
+    { 400, 112, 112, "cdata" })
   assert(row.prompt:find "%a" and tonumber(row.answer) and row.type)
   local again = tiny:get(3)
   T.equal({ again.prompt, again.answer }, { row.prompt, row.answer })
-  assert(ffi.string(again.images[1].rgb, 37632) == ffi.string(row.images[1].rgb, 37632), "another picture")
+  assert(ffi.string(again.images[1].rgb, 37632) == ffi.string(row.images[1].rgb, 37632),
+    "another picture")
   T.equal({ data.open("geoqa-tiny").n, data.open("geoqa-tiny@test_numbers").n }, { 2000, 400 })
   T.equal(data.open("geoqa-tiny@test").hash, tiny.hash)
   assert(data.open("geoqa-tiny@test_numbers").hash ~= tiny.hash)
-  T.raises("one of train, test, test_numbers, demonstrations, got 'x'", function() data.open "geoqa-tiny@x" end)
+  T.raises("one of train, test, test_numbers, demonstrations, got 'x'", function()
+    data.open "geoqa-tiny@x"
+  end)
   local maker = file("maker.lua", [[return { rows = function(split)
     return 2, function(i) return { prompt = split .. i, answer = i } end
   end }]])
@@ -186,7 +213,8 @@ T.test("the hash is that of the content: rows, their order, what was dropped", f
   assert(data.open({ b, a }).hash ~= hash and data.open({ a }).hash ~= hash)
   local function drawn(byte)
     local rgb = ffi.new("unsigned char[12]", byte)
-    return data.open({ { problem = "a", answer = "1", image = { rgb = rgb, width = 2, height = 2 } } }).hash
+    local image = { rgb = rgb, width = 2, height = 2 }
+    return data.open({ { problem = "a", answer = "1", image = image } }).hash
   end
   T.equal(drawn(1), drawn(1))
   assert(drawn(1) ~= drawn(2))

@@ -61,7 +61,8 @@ T.test("folders are listed in order, made with parents, removed with content", f
   files.make_folder(folder .. "/b/c/d")
   files.write(folder .. "/a", "")
   T.equal(files.list(folder), { "a", "b" })
-  T.equal({ files.kind(folder), files.kind(folder .. "/a"), files.kind(folder .. "/x") }, { "folder", "file" })
+  T.equal({ files.kind(folder), files.kind(folder .. "/a"), files.kind(folder .. "/x") },
+    { "folder", "file" })
   files.remove(folder)
   T.equal(files.kind(folder), nil)
   T.raises("cannot list: No such file or directory", function() files.list(folder) end)
@@ -70,7 +71,8 @@ end)
 
 T.test("a content hash sees one bit, length and order", function()
   local seen = {}
-  for _, s in ipairs { "", "a", "a\0", "b", ("x"):rep(64), ("x"):rep(63) .. "y", ("x"):rep(63), "ab", "ba" } do
+  for _, s in ipairs { "", "a", "a\0", "b", ("x"):rep(64), ("x"):rep(63) .. "y", ("x"):rep(63),
+    "ab", "ba" } do
     local h = files.hash_text(s)
     T.equal(#h, 16)
     assert(not seen[h], "the same hash twice")
@@ -91,14 +93,17 @@ T.test("zstd gives buffers back, and refuses damage", function()
   local out = ffi.new("char[?]", #text)
   T.equal(rl.C.rl_zstd_decompress(out, #text, packed, n), #text)
   T.equal(ffi.string(out, #text), text)
-  T.raises("zstd: cannot decompress", function() rl.check(rl.C.rl_zstd_decompress(out, #text, packed, n - 5)) end)
+  T.raises("zstd: cannot decompress", function()
+    rl.check(rl.C.rl_zstd_decompress(out, #text, packed, n - 5))
+  end)
   T.raises("zstd: expected a frame", function() rl.check(rl.C.rl_zstd_size("no frame", 8)) end)
 end)
 
 T.test("safetensors: plain formats become floats", function()
   local path = st_file(fresh "formats" .. "/x.safetensors", {
-    { "f16", "F16", { 3 }, 0, 6 }, { "bf16", "BF16", { 2 }, 6, 10 }, { "i8", "I8", { 1, 2 }, 10, 12 },
-    { "bool", "BOOL", { 2 }, 12, 14 }, { "scalar", "F32", {}, 14, 18 }, { "none", "F32", { 0, 4 }, 18, 18 },
+    { "f16", "F16", { 3 }, 0, 6 }, { "bf16", "BF16", { 2 }, 6, 10 },
+    { "i8", "I8", { 1, 2 }, 10, 12 }, { "bool", "BOOL", { 2 }, 12, 14 },
+    { "scalar", "F32", {}, 14, 18 }, { "none", "F32", { 0, 4 }, 18, 18 },
     { "i64", "I64", { 1 }, 18, 26 },
   }, "\0\60\1\0\0\252" .. "\128\191\0\64" .. "\255\2" .. "\0\7" .. "\0\0\32\65" .. ("\255"):rep(8))
   local w = weights.open(path)
@@ -112,7 +117,9 @@ T.test("safetensors: plain formats become floats", function()
   T.equal(floats(w, "i64"), { -1 })
   T.equal(w:info "i8", { dtype = "I8", shape = { 1, 2 }, count = 2, file = path })
   T.raises("tensor 'x': expected, found none", function() w:info "x" end)
-  T.raises("tensor 'i8': expected 3 elements, found 2", function() w:read_f32("i8", ffi.new "float[3]", 3) end)
+  T.raises("tensor 'i8': expected 3 elements, found 2", function()
+    w:read_f32("i8", ffi.new "float[3]", 3)
+  end)
   T.raises("tensor 'i8': expected [2, 1], found [1, 2]", function() w:expect("i8", { 2, 1 }) end)
   w:close()
   T.raises("closed", function() w:read_f32("i8", ffi.new "float[2]", 2) end)
@@ -128,17 +135,25 @@ local bad = {
   { "not an object", '{"a":1}', "tensor 'a': expected an object" },
   { "unknown dtype", { { "a", "F8_E4M3", { 1 }, 0, 1 } }, "found 'F8_E4M3'", "x" },
   { "quantised dtype", { { "a", "Q8_0", { 32 }, 0, 34 } }, "found 'Q8_0'", ("x"):rep(34) },
-  { "negative shape", { { "a", "F32", { -1 }, 0, 4 } }, "shape: expected whole numbers from 0, found -1", "xxxx" },
-  { "fraction", { { "a", "F32", { 1.5 }, 0, 6 } }, "shape: expected whole numbers from 0, found 1.5", "xxxxxx" },
-  { "nine axes", { { "a", "U8", { 1, 1, 1, 1, 1, 1, 1, 1, 1 }, 0, 1 } }, "at most 8 axes, found 9", "x" },
+  { "negative shape", { { "a", "F32", { -1 }, 0, 4 } },
+    "shape: expected whole numbers from 0, found -1", "xxxx" },
+  { "fraction", { { "a", "F32", { 1.5 }, 0, 6 } },
+    "shape: expected whole numbers from 0, found 1.5", "xxxxxx" },
+  { "nine axes", { { "a", "U8", { 1, 1, 1, 1, 1, 1, 1, 1, 1 }, 0, 1 } }, "at most 8 axes, found 9",
+    "x" },
   { "huge", { { "a", "U8", { 2 ^ 50, 2 ^ 50 }, 0, 1 } }, "at most 2^46 elements", "x" },
-  { "wrong size", { { "a", "F32", { 2 }, 0, 4 } }, "expected 8 bytes for its shape and dtype, found offsets 0 to 4", "xxxx" },
+  { "wrong size", { { "a", "F32", { 2 }, 0, 4 } },
+    "expected 8 bytes for its shape and dtype, found offsets 0 to 4", "xxxx" },
   { "reversed", { { "a", "F32", { 1 }, 4, 0 } }, "found offsets 4 to 0", "xxxx" },
-  { "truncated", { { "a", "F32", { 2 }, 0, 8 } }, "expected to end at byte 8 of the data, but the file ends at 7", "xxxxxxx" },
-  { "overlap", { { "a", "F32", { 2 }, 0, 8 }, { "b", "F32", { 2 }, 4, 12 } }, "tensor 'b': overlaps 'a'", ("x"):rep(12) },
-  { "gap", { { "a", "U8", { 1 }, 0, 1 }, { "b", "U8", { 1 }, 2, 3 } }, "tensor 'b': expected to start at byte 1", "xxx" },
+  { "truncated", { { "a", "F32", { 2 }, 0, 8 } },
+    "expected to end at byte 8 of the data, but the file ends at 7", "xxxxxxx" },
+  { "overlap", { { "a", "F32", { 2 }, 0, 8 }, { "b", "F32", { 2 }, 4, 12 } },
+    "tensor 'b': overlaps 'a'", ("x"):rep(12) },
+  { "gap", { { "a", "U8", { 1 }, 0, 1 }, { "b", "U8", { 1 }, 2, 3 } },
+    "tensor 'b': expected to start at byte 1", "xxx" },
   { "tail", { { "a", "U8", { 1 }, 0, 1 } }, "expected 1 bytes of data, found 2", "xx" },
-  { "twice", '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
+  { "twice", '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
+    .. '"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
     "tensor 'a': expected once, found twice", "xx" },
 }
 for _, case in ipairs(bad) do
@@ -157,7 +172,9 @@ local function sharded(name, index)
   local folder = fresh(name)
   st_file(folder .. "/model-00001-of-00002.safetensors", { { "a", "U8", { 1 }, 0, 1 } }, "\1")
   st_file(folder .. "/model-00002-of-00002.safetensors", { { "b", "U8", { 1 }, 0, 1 } }, "\2")
-  if index then files.write(folder .. "/model.safetensors.index.json", json.encode { weight_map = index }) end
+  if index then
+    files.write(folder .. "/model.safetensors.index.json", json.encode { weight_map = index })
+  end
   return folder
 end
 local one, two = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -174,7 +191,9 @@ end)
 T.test("shards: what is missing is named", function()
   local folder = sharded("missing", { a = one, b = two })
   files.remove(folder .. "/" .. two)
-  T.raises("tensor 'b': expected in '" .. two .. "', which is absent", function() weights.open(folder) end)
+  T.raises("tensor 'b': expected in '" .. two .. "', which is absent", function()
+    weights.open(folder)
+  end)
   files.remove(folder .. "/model.safetensors.index.json")
   T.raises("expected 2 shards, found 1", function() weights.open(folder) end)
   T.raises("tensor 'c': expected in '" .. one .. "', which does not hold it", function()
@@ -209,25 +228,30 @@ T.test("every spelling of a name finds the tensor", function()
   T.equal(floats(w, "model.language_model.norm.weight"), { 5 })
   T.equal(w:key "model.norm.weight", "language_model.model.norm.weight")
   T.raises("already given by 'model.norm.weight'", function()
-    weights.open(st_file(scratch .. "/spelling/y.safetensors", { { "model.norm.weight", "U8", { 1 }, 0, 1 },
+    weights.open(st_file(scratch .. "/spelling/y.safetensors", {
+      { "model.norm.weight", "U8", { 1 }, 0, 1 },
       { "language_model.model.norm.weight", "U8", { 1 }, 1, 2 } }, "xx"))
   end)
 end)
 
 T.test("config: both spellings mean the same", function()
-  local hub = weights.config(json.decode [[{"model_type":"qwen2_vl","torch_dtype":"bfloat16","hidden_size":96,
-    "num_attention_heads":4,"rope_theta":5000.0,"rope_scaling":{"type":"mrope","mrope_section":[2,5,5]},
-    "vision_config":{"in_chans":3},"sliding_window":8,"use_sliding_window":false}]])
-  local v5 = weights.config(json.decode [[{"model_type":"qwen2_vl","dtype":"bfloat16","text_config":{
-    "model_type":"qwen2_vl_text","hidden_size":96,"num_attention_heads":4,"num_key_value_heads":null,
+  local hub = weights.config(json.decode [[{"model_type":"qwen2_vl","torch_dtype":"bfloat16",
+    "hidden_size":96,"num_attention_heads":4,"rope_theta":5000.0,
+    "rope_scaling":{"type":"mrope","mrope_section":[2,5,5]},"vision_config":{"in_chans":3},
+    "sliding_window":8,"use_sliding_window":false}]])
+  local v5 = weights.config(json.decode [[{"model_type":"qwen2_vl","dtype":"bfloat16",
+    "text_config":{"model_type":"qwen2_vl_text","hidden_size":96,"num_attention_heads":4,
+    "num_key_value_heads":null,
     "rope_parameters":{"rope_type":"default","rope_theta":5000.0,"mrope_section":[2,5,5]}},
     "vision_config":{"in_channels":3}}]])
   for _, c in ipairs { hub, v5 } do
-    T.equal(c.text_config.rope_parameters, { rope_type = "default", rope_theta = 5000, mrope_section = { 2, 5, 5 } })
-    T.equal({ c.text_config.head_dim, c.text_config.num_key_value_heads, c.text_config.hidden_size }, { 24, 4, 96 })
-    T.equal({ c.dtype, c.tie_word_embeddings, c.text_config.rms_norm_eps }, { "bfloat16", false, 1e-5 })
+    local text = c.text_config
+    T.equal(text.rope_parameters,
+      { rope_type = "default", rope_theta = 5000, mrope_section = { 2, 5, 5 } })
+    T.equal({ text.head_dim, text.num_key_value_heads, text.hidden_size }, { 24, 4, 96 })
+    T.equal({ c.dtype, c.tie_word_embeddings, text.rms_norm_eps }, { "bfloat16", false, 1e-5 })
     T.equal({ c.vision_config.in_channels, c.vision_config.in_chans }, { 3 })
-    T.equal(c.text_config.sliding_window, nil)
+    T.equal(text.sliding_window, nil)
   end
 end)
 
@@ -236,10 +260,12 @@ T.test("config: the tied head follows the outer flag, then the family's rule", f
   T.equal(tied [[{"model_type":"llama"}]], false)
   T.equal(tied [[{"model_type":"llama","tie_word_embeddings":true}]], true)
   T.equal(tied [[{"model_type":"gemma3_text"}]], true)
-  T.equal(tied [[{"model_type":"llava","text_config":{"model_type":"qwen2","tie_word_embeddings":true}}]], true)
+  T.equal(tied [[{"model_type":"llava",
+    "text_config":{"model_type":"qwen2","tie_word_embeddings":true}}]], true)
   T.equal(tied [[{"model_type":"llava","tie_word_embeddings":false,
     "text_config":{"model_type":"qwen2","tie_word_embeddings":true}}]], false)
-  T.equal(tied [[{"model_type":"qwen3_vl","text_config":{"model_type":"qwen3_vl_text","tie_word_embeddings":true}}]], false)
+  T.equal(tied [[{"model_type":"qwen3_vl",
+    "text_config":{"model_type":"qwen3_vl_text","tie_word_embeddings":true}}]], false)
   T.raises("model_type: expected a text", function() weights.config(json.decode "{}", "c.json") end)
 end)
 

@@ -1,4 +1,5 @@
---- The hub against a server of our own on this machine: layout of the cache, resume, checksums, refusals.
+--- The hub against a server of our own on this machine: layout of the cache, resume, checksums,
+--- refusals.
 local T = require "check"
 local blob = require "rllava.hub.blob"
 local data = require "rllava.data"
@@ -25,18 +26,21 @@ local function env(name, value)
   if value then ffi.C.setenv(name, value, 1) else ffi.C.unsetenv(name) end
 end
 
-os.execute(("%s tests/http_server.lua %s %s >%s/server.out 2>&1 &"):format(arg[0], port_file, root, scratch))
+os.execute(("%s tests/http_server.lua %s %s >%s/server.out 2>&1 &"):format(arg[0], port_file, root,
+  scratch))
 for _ = 1, 100 do
   if files.kind(port_file) then break end
   rl.C.rl_sleep(0.05)
 end
-local port = files.kind(port_file) and files.read(port_file) or error("the test server did not start")
+local port = files.kind(port_file) and files.read(port_file)
+  or error("the test server did not start")
 local commit = ("0123456789abcdef"):rep(2) .. "01234567"
 
 --- The environment of each test: our server, an empty cache, no token.
 local function fresh()
-  for _, name in ipairs { "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "RLLAVA_OFFLINE",
-    "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "http_proxy", "all_proxy" } do env(name) end
+  for _, name in ipairs { "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE",
+    "RLLAVA_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "http_proxy",
+    "all_proxy" } do env(name) end
   env("HF_ENDPOINT", "http://127.0.0.1:" .. port .. "/")
   env("HF_HOME", scratch .. "/home")
   files.remove(scratch .. "/home")
@@ -56,7 +60,8 @@ local function repository(kind, name, list, revision)
   for i, f in ipairs(list) do
     siblings[i] = { rfilename = f[1] }
     local sum = f[4] or files.sha256_text(f[2])
-    serve((kind == "dataset" and "datasets/" or "") .. name .. "/resolve/" .. commit .. "/" .. f[1], f[2],
+    serve((kind == "dataset" and "datasets/" or "") .. name .. "/resolve/" .. commit .. "/" .. f[1],
+      f[2],
       ('header X-Linked-Etag: "%s"\nheader X-Linked-Size: %d\n'):format(sum, #f[2]) .. (f[3] or ""))
   end
   serve(("api/%ss/%s/revision/%s"):format(kind, name, revision or "main"),
@@ -75,8 +80,9 @@ local function test(name, body)
   end)
 end
 
-test("a snapshot has the layout of huggingface_hub: refs, blobs by checksum, relative links", function()
-  repository("model", "o/m", { { "config.json", "{}" }, { "sub dir/model.safetensors", big }, { "x.bin", "no" } })
+test("a snapshot has huggingface_hub's layout: refs, blobs by checksum, relative links", function()
+  repository("model", "o/m",
+    { { "config.json", "{}" }, { "sub dir/model.safetensors", big }, { "x.bin", "no" } })
   local folder = hub.snapshot("o/m", { files = { "*.json", "**.safetensors" } })
   local repo = scratch .. "/home/hub/models--o--m"
   T.equal(folder, repo .. "/snapshots/" .. commit)
@@ -90,7 +96,9 @@ test("a snapshot has the layout of huggingface_hub: refs, blobs by checksum, rel
   hub.snapshot("o/m", { files = { "*.json", "**.safetensors" } })
   T.equal({ count "GET /o/m", count "GET /api" }, { 2, 2 })
   T.equal(files.list(hub.snapshot "o/m"), { "config.json", "sub dir" })
-  T.raises("expected files *.gguf, found none", function() hub.snapshot("o/m", { files = { "*.gguf" } }) end)
+  T.raises("expected files *.gguf, found none", function()
+    hub.snapshot("o/m", { files = { "*.gguf" } })
+  end)
   T.raises("expected the file a.json, found none", function()
     hub.snapshot("o/m", { files = { "*.json", "a.json" } })
   end)
@@ -101,11 +109,12 @@ test("a transfer that breaks goes on where it stopped", function()
     { "b.json", big .. "b", "cut 70000 2\nfail 503 1\n" } })
   local folder = hub.snapshot "o/m"
   T.equal({ files.read(folder .. "/a.json"), files.read(folder .. "/b.json") }, { big, big .. "b" })
-  T.equal({ count "GET /o/m/%S*a.json bytes=50000%-", count "GET /o/m/%S*b.json bytes=70000%-" }, { 1, 1 })
+  T.equal({ count "GET /o/m/%S*a.json bytes=50000%-", count "GET /o/m/%S*b.json bytes=70000%-" },
+    { 1, 1 })
   T.equal(#files.list(scratch .. "/home/hub/models--o--m/blobs"), 2)
 end)
 
-test("what an earlier process left is used; what is too long, or cannot be resumed, is fetched anew", function()
+test("what an earlier process left is used; what cannot be resumed is fetched anew", function()
   local sum, blobs = files.sha256_text(big), scratch .. "/home/hub/models--o--m/blobs/"
   local function left(part, how)
     files.remove(scratch .. "/home")
@@ -124,17 +133,19 @@ test("what an earlier process left is used; what is too long, or cannot be resum
   left("damaged" .. big:sub(8, 1000))
 end)
 
-test("damage is fetched again once, and refused then; a broken file stays for the next try", function()
+test("damage is fetched again once, then refused; a broken file stays for the next try", function()
   repository("model", "o/m", { { "a.json", big, nil, files.sha256_text "other" } })
   local want, got = files.sha256_text "other", files.sha256_text(big)
-  T.raises(("o/m/a.json: expected SHA-256 %s, got %s, twice"):format(want, got), function() hub.snapshot "o/m" end)
+  T.raises(("o/m/a.json: expected SHA-256 %s, got %s, twice"):format(want, got), function()
+    hub.snapshot "o/m"
+  end)
   T.equal(files.list(scratch .. "/home/hub/models--o--m/blobs"), {})
   T.equal(files.kind(scratch .. "/home/hub/models--o--m/refs"), nil)
   repository("model", "o/n", { { "a.json", big, "norange\ncut 1000 99\n" } })
   T.raises("broke off at 1000 of 80000 bytes", function() hub.snapshot "o/n" end)
 end)
 
-test("private files open to a token, of the environment or the file; it is shown to no other host", function()
+test("private files open to a token of environment or file, shown to no other host", function()
   repository("model", "o/m", { { "a.json", "{}", "need Bearer s3cret\n" } })
   T.raises("401: it is private, gated or absent, and no token was given: set HF_TOKEN", function()
     hub.snapshot "o/m"
@@ -155,14 +166,17 @@ end)
 test("what the hub refuses is told with what to do", function()
   local gated = "status 403\nheader X-Error-Code: GatedRepo\nheader X-Error-Message: ask first\n"
   repository("model", "o/m", { { "a.json", "{}", gated } })
-  T.raises("o/m/a.json: 403: access must be granted at http://127.0.0.1", function() hub.snapshot "o/m" end)
+  T.raises("o/m/a.json: 403: access must be granted at http://127.0.0.1", function()
+    hub.snapshot "o/m"
+  end)
   T.raises("(ask first)", function() hub.snapshot "o/m" end)
   T.raises("hub: o/none: 404", function() hub.snapshot "o/none" end)
   T.raises("hub: o/m: 404", function() hub.snapshot("o/m", { revision = "v9" }) end)
   serve("api/models/o/e/revision/main", "{", "")
   T.raises("api/models/o/e/revision/main:1:2: expected", function() hub.snapshot "o/e" end)
   for _, name in ipairs { "../x", "/etc/x", "a/../../x", "a\\b", "a//b", "" } do
-    serve("api/models/o/e/revision/main", json.encode { sha = commit, siblings = { { rfilename = name } } })
+    serve("api/models/o/e/revision/main",
+      json.encode { sha = commit, siblings = { { rfilename = name } } })
     T.raises("expected the names of files", function() hub.snapshot "o/e" end)
   end
   for _, name in ipairs { "x", "../x", "o/..", "o/m/x", "o m/x" } do
@@ -174,7 +188,8 @@ test("moved repositories are followed; a revision is a branch, a tag or a commit
   repository("model", "new/m", { { "a.json", "{}" } })
   local moved = "status 307\nheader Location: /new/m/resolve/" .. commit .. "/a.json\n"
   serve("o/m/resolve/" .. commit .. "/a.json", nil, moved)
-  serve("api/models/o/m/revision/main", nil, "status 307\nheader Location: /api/models/new/m/revision/main\n")
+  serve("api/models/o/m/revision/main", nil,
+    "status 307\nheader Location: /api/models/new/m/revision/main\n")
   T.equal(files.read(hub.snapshot "o/m" .. "/a.json"), "{}")
   repository("model", "o/r", { { "a.json", "{}" } }, "refs/pr/1")
   hub.snapshot("o/r", { revision = "refs/pr/1" })
@@ -226,10 +241,11 @@ end)
 test("data of a hub name: by its card and by names, pictures beside the rows", function()
   local row = '{"problem":"what?","answer":"%s","image":"images/p.png"}\n'
   local png = "\137PNG\r\n\26\n"
-  repository("dataset", "o/d", { { "README.md", "---\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n"
-    .. "    path: a.jsonl\n  - split: test\n    path: b.jsonl\n- config_name: other\n  data_files:\n  - split: train\n"
-    .. "    path: b.jsonl\n  default: true\n---\n" }, { "a.jsonl", row:format "a" }, { "b.jsonl", row:format "b" },
-    { "images/p.png", png } })
+  local card = "---\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n"
+    .. "    path: a.jsonl\n  - split: test\n    path: b.jsonl\n- config_name: other\n"
+    .. "  data_files:\n  - split: train\n    path: b.jsonl\n  default: true\n---\n"
+  repository("dataset", "o/d", { { "README.md", card }, { "a.jsonl", row:format "a" },
+    { "b.jsonl", row:format "b" }, { "images/p.png", png } })
   local rows = data.open "o/d:main@test"
   T.equal({ rows.n, rows:get(1).answer, files.read(rows:get(1).images[1].path) }, { 1, "b", png })
   T.equal(data.open("o/d:main"):get(1).answer, "a")

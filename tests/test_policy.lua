@@ -10,7 +10,8 @@ os.remove(folder)
 
 --- The root of the mean square of a fresh model's token vectors, initializer_range given.
 local function spread(range)
-  local path = tiny.folder(folder, { texts = { "a b" }, vocab_size = 268, text = { initializer_range = range } })
+  local path = tiny.folder(folder,
+    { texts = { "a b" }, vocab_size = 268, text = { initializer_range = range } })
   local policy = rl.policy.load(path, { init_seed = 3 })
   local n = 268 * 192
   local values, sum = ffi.new("float[?]", n), 0
@@ -19,7 +20,7 @@ local function spread(range)
   return math.sqrt(sum / n)
 end
 
-T.test("fresh matrices have the spread that config.json's initializer_range says, else 0.02", function()
+T.test("fresh matrices have config.json's initializer_range as their spread, else 0.02", function()
   T.near(spread(0.1), 0.1, 0.001)
   T.near(spread(nil), 0.02, 0.0002)
   rl.files.remove(folder)
@@ -27,7 +28,8 @@ end)
 
 T.test("a tokenizer of the house takes digits one by one, or up to three at once", function()
   local function tokens(digits)
-    local path = tiny.folder(folder, { texts = { "[104,28]", "[104,28]" }, vocab_size = 275, digits = digits })
+    local path = tiny.folder(folder,
+      { texts = { "[104,28]", "[104,28]" }, vocab_size = 275, digits = digits })
     local n = #rl.policy.shape(path).tokenizer:encode "[104,28]"
     rl.files.remove(folder)
     return n

@@ -37,7 +37,8 @@ T.test("every operation is counted once each way, with its FLOP, bytes and layer
       if e.pass == "forward" then T.equal(e.bytes, 4 * (6 * 8 + 8 * 5 + 6 * 5)) end
     end
   end
-  T.equal(found, { { "binary", "update, forward", "scale" }, { "linear", "update, forward", "model.layers.7" },
+  T.equal(found, { { "binary", "update, forward", "scale" },
+    { "linear", "update, forward", "model.layers.7" },
     { "linear", "update, backward", "model.layers.7" }, { "binary", "update, backward", "scale" } })
 end)
 
@@ -48,17 +49,19 @@ T.test("counting changes no number, and nothing is counted while it is off", fun
   T.equal(#profile.events(), 4)
 end)
 
-T.test("sums: by a field, the slowest first, with the time that the machine needs at least", function()
+T.test("sums: by a field, the slowest first, with the time that it takes at least", function()
   local events = {
     { op = "a", seconds = 1, flop = 10, bytes = 0 }, { op = "b", seconds = 3, flop = 0, bytes = 8 },
     { op = "a", seconds = 1, flop = 10, bytes = 400 } }
   local s = profile.sums(events, "op", { flops = 10, bytes = 100 })
-  T.equal({ s[1].name, s[1].least, s[2].name, s[2].count, s[2].least, s[2].flop }, { "b", 0.08, "a", 2, 5, 20 })
+  T.equal({ s[1].name, s[1].least, s[2].name, s[2].count, s[2].least, s[2].flop },
+    { "b", 0.08, "a", 2, 5, 20 })
 end)
 
 T.test("the trace is JSON as Chrome reads it: one event an operation, in microseconds", function()
   local _, events = linear(6, true)
   local trace = json.decode(profile.trace(events)).traceEvents
-  T.equal({ trace[1].name, trace[1].ph, trace[1].ts, trace[1].args.pass }, { "binary", "X", 0, "forward" })
+  T.equal({ trace[1].name, trace[1].ph, trace[1].ts, trace[1].args.pass },
+    { "binary", "X", 0, "forward" })
   T.equal(trace[#trace].ph, "M")
 end)

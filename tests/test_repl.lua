@@ -67,7 +67,8 @@ end)
 
 T.test("--help lists every command with what it does", function()
   local out = run "--help"
-  for _, part in ipairs { "usage: rllava", "-e CODE", "keys [WORD]", "health", "try-reward RECIPE" } do
+  for _, part in ipairs { "usage: rllava", "-e CODE", "keys [WORD]", "health",
+    "try-reward RECIPE" } do
     holds(out, part)
   end
   holds(run "--version", "rllava " .. require("rllava.cli").version)
@@ -75,12 +76,15 @@ end)
 
 T.test("health says what there is", function()
   local out, status = run "health"
-  for _, part in ipairs { "processor ", "kernels ", "memory ", "DuckDB ", "cache " } do holds(out, part) end
+  for _, part in ipairs { "processor ", "kernels ", "memory ", "DuckDB ", "cache " } do
+    holds(out, part)
+  end
   T.equal(status, 0)
 end)
 
 T.test("the console prints results, keeps names, goes on after errors", function()
-  local out = console("1 + 1", "local x = 20", "x + 1, nil", "error 'boom'", "nil + 1", ")", "'end'")
+  local out = console("1 + 1", "local x = 20", "x + 1, nil", "error 'boom'", "nil + 1", ")",
+    "'end'")
   holds(out, "2\n21\nnil\n")
   holds(out, "error: line:1: boom")
   holds(out, "error: line:1: attempt to perform arithmetic on a nil value")
@@ -112,7 +116,8 @@ T.test("lines are expressions, statements, unfinished or wrong", function()
 end)
 
 T.test("names are completed: globals, modules, methods of tensors", function()
-  local env = setmetatable({ rl = require "rllava", xy = require("rllava").tensor { 1 } }, { __index = _G })
+  local env = setmetatable({ rl = require "rllava", xy = require("rllava").tensor { 1 } },
+    { __index = _G })
   T.equal(repl.complete("strin", env), { "string" })
   T.equal(repl.complete("string.gsu", env), { "string.gsub" })
   T.equal(repl.complete("rl.policy.loa", env), { "rl.policy.load" })
@@ -136,7 +141,9 @@ end)
 
 T.test("every module of the house opens with a sentence", function()
   for _, path in ipairs(require("rllava.embedded").names()) do
-    if path:find "^lua/.*%.lua$" and not help.opening(path) then error(path .. ": no opening comment") end
+    if path:find "^lua/.*%.lua$" and not help.opening(path) then
+      error(path .. ": no opening comment")
+    end
   end
 end)
 

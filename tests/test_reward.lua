@@ -71,7 +71,9 @@ local function check_metrics()
   local f = reward "wemath_metrics"
   check_cases("wemath_metrics", function(case)
     local list = {}
-    for i, input in ipairs(case.inputs) do list[i] = { response = input.response, answer = input.ground_truth } end
+    for i, input in ipairs(case.inputs) do
+      list[i] = { response = input.response, answer = input.ground_truth }
+    end
     local got = f(list)
     local all = {}
     for k, v in pairs(got[1]) do all[k] = v end
@@ -190,8 +192,8 @@ T.test("grounding maps boxes between the picture's sizes", function()
     function() f("[1,1,2,2]", { 1, 1, 2, 2 }, {}) end)
   local strict = reward("grounding", { strict = true })
   T.equal(strict("<", "[0,0,1,1]", {}).format, 0)
-  T.equal(strict("<|object_ref_start|>a<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|><|im_end|>",
-    "[1,2,3,4]", {}).overall, 1)
+  local marked = "<|object_ref_start|>a<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|>"
+  T.equal(strict(marked .. "<|im_end|>", "[1,2,3,4]", {}).overall, 1)
 end)
 
 T.test("similar queries of a search agent score by their trigrams", function()

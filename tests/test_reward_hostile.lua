@@ -19,8 +19,9 @@ end
 
 --- Rewards and a truth that sends responses down their longest path.
 local all = {
-  { "math", "x^2+1" }, { "math", "x^2+1", "equal" }, { "r1v", "(1,2)" }, { "r1v", "(1,2)", "equal" },
-  { "format", "" }, { "geoqa", "42" }, { "counting", "42" }, { "grounding", "[1,2,3,4]" },
+  { "math", "x^2+1" }, { "math", "x^2+1", "equal" }, { "r1v", "(1,2)" },
+  { "r1v", "(1,2)", "equal" }, { "format", "" }, { "geoqa", "42" }, { "counting", "42" },
+  { "grounding", "[1,2,3,4]" },
   { "ovd", "<answer>[{'Position': [1,2,3,4], 'Confidence': 1}]</answer>" }, { "wemath", "8, 6, 7" },
   { "wemath", "A" }, { "wemath", "5 or 6", "equal" }, { "agent_search", "<search>a b</search>" },
   { "agent_code", "<problem>{'a'}</problem>" }, { "agent_search_agentic", "a" },
@@ -41,7 +42,8 @@ end
 
 T.test("a hostile truth ends too", function()
   for _, s in ipairs(texts) do
-    for _, name in ipairs { "math", "r1v", "counting", "wemath", "agent_code", "ovd", "grounding" } do
+    for _, name in ipairs { "math", "r1v", "counting", "wemath", "agent_code", "ovd",
+      "grounding" } do
       rewards.open(name)("<think>a</think><answer>1</answer>\\boxed{1}", s, {})
     end
   end

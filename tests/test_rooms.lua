@@ -24,9 +24,13 @@ end)
 T.test("the runtime knows kernels, not Lua", function()
   each("runtime", "%.[ch]$", function(path, text)
     for file in text:gmatch '#include "([^"]+)"' do
-      if not exists("runtime/" .. file) and file ~= "kernels.h" then error(path .. ": includes " .. file) end
+      if not exists("runtime/" .. file) and file ~= "kernels.h" then
+        error(path .. ": includes " .. file)
+      end
     end
-    if text:find "#include <lua" or text:find "#include <lauxlib" then error(path .. ": includes Lua") end
+    if text:find "#include <lua" or text:find "#include <lauxlib" then
+      error(path .. ": includes Lua")
+    end
   end)
 end)
 
@@ -52,12 +56,15 @@ T.test("Lua of the house requires only modules that exist", function()
     for name in text:gmatch 'require%s*%(?"(rllava[%w_.]*)"' do
       local file = "lua/" .. (name == "rllava" and "rllava/init" or name:gsub("%.", "/")) .. ".lua"
       local built_in = name == "rllava.embedded" or name == "rllava.console" or name:sub(-1) == "."
-      if not built_in and not exists(file) then error(path .. ": requires " .. name .. ", which is absent") end
+      if not built_in and not exists(file) then
+        error(path .. ": requires " .. name .. ", which is absent")
+      end
     end
   end)
 end)
 
--- Lines of a file: C 400, Lua 300; the public header and the lists of keys and kernels are long by nature.
+-- Lines of a file: C 400, Lua 300; the public header and the lists of keys and kernels are long by
+-- nature.
 local long = { ["runtime/rllava.h"] = true, ["kernels/kernels.def"] = true }
 T.test("files and lines stay short", function()
   for folder, limit in pairs { kernels = 400, runtime = 400, lua = 320, recipes = 320, rewards = 320 } do

@@ -23,15 +23,18 @@ end
 
 T.test("a query gives rows: every type as a Lua value, columns in their order", function()
   need_duckdb()
-  local row = read [[select true a, 1::tinyint b, -2::bigint c, 9007199254740993 d, 3::hugeint e, 1.25::decimal(5, 2) f,
-    0.5::float g, 'text' h, '\x00\xff'::blob i, date '2026-01-02' j, timestamp '2026-01-02 03:04:05.5' k,
-    [1, null, 3] l, {'x': 1, 'y y': ['z']} m, map {'k': 1, 'j': 2} n, array[1, 2]::int[2] o, null p,
-    'v'::enum('u', 'v') q, 'a text longer than twelve bytes' r, [date '2026-01-02'] s ;
+  local row = read [[select true a, 1::tinyint b, -2::bigint c, 9007199254740993 d, 3::hugeint e,
+    1.25::decimal(5, 2) f, 0.5::float g, 'text' h, '\x00\xff'::blob i, date '2026-01-02' j,
+    timestamp '2026-01-02 03:04:05.5' k, [1, null, 3] l, {'x': 1, 'y y': ['z']} m,
+    map {'k': 1, 'j': 2} n, array[1, 2]::int[2] o, null p, 'v'::enum('u', 'v') q,
+    'a text longer than twelve bytes' r, [date '2026-01-02'] s ;
   ]][1]
   T.equal(table.concat(json.keys(row)), "abcdefghijklmnopqrs")
   T.equal({ row.a, row.b, row.c, tostring(row.d), row.e, row.f, row.g, row.h, row.i, row.j, row.k },
-    { true, 1, -2, "9007199254740993", 3, 1.25, 0.5, "text", "\0\255", "2026-01-02", "2026-01-02 03:04:05.5" })
-  T.equal({ json.encode(row.l), json.encode(row.m), json.encode(row.n), json.encode(row.o), row.p, row.q, row.r },
+    { true, 1, -2, "9007199254740993", 3, 1.25, 0.5, "text", "\0\255", "2026-01-02",
+      "2026-01-02 03:04:05.5" })
+  T.equal({ json.encode(row.l), json.encode(row.m), json.encode(row.n), json.encode(row.o), row.p,
+    row.q, row.r },
     { "[1,null,3]", '{"x":1,"y y":["z"]}', '{"k":1,"j":2}', "[1,2]", json.null, "v",
       "a text longer than twelve bytes" })
   T.equal(json.encode(row.s), '["2026-01-02"]')
@@ -40,11 +43,12 @@ end)
 T.test("a query of many rows comes in order, chunk by chunk", function()
   need_duckdb()
   local n, peak = 0, rl.C.rl_memory_peak()
-  tables.read("select i, case when i % 3 = 0 then null else repeat('x', 20000) end s from range(20000) t(i)", "query",
-    function(row)
-      assert(row.i == n and (row.s == json.null) == (n % 3 == 0))
-      n = n + 1
-    end)
+  local sql = [[select i, case when i % 3 = 0 then null else repeat('x', 20000) end s
+    from range(20000) t(i)]]
+  tables.read(sql, "query", function(row)
+    assert(row.i == n and (row.s == json.null) == (n % 3 == 0))
+    n = n + 1
+  end)
   T.equal(n, 20000)
   local grown = (rl.C.rl_memory_peak() - peak) / 2 ^ 20
   assert(grown < 250, ("267 MB of rows, read in chunks, took %d MB"):format(grown))
@@ -52,11 +56,13 @@ end)
 
 T.test("only a SELECT is run, and errors name the source", function()
   need_duckdb()
-  for _, sql in ipairs { "select 1; select 2", "copy (select 1) to 'x.csv'", "drop table x", "selec 1" } do
+  for _, sql in ipairs { "select 1; select 2", "copy (select 1) to 'x.csv'", "drop table x",
+    "selec 1" } do
     T.raises("query: Parser Error", function() read(sql) end)
   end
   T.raises("query: IO Error", function() read "select * from 'absent.parquet'" end)
-  T.raises("stop here", function() tables.read("select 1", "query", function() error "stop here" end) end)
+  T.raises("stop here",
+    function() tables.read("select 1", "query", function() error "stop here" end) end)
 end)
 
 T.test("a source may be a query over files; CSV stays the text that it is", function()
@@ -64,14 +70,17 @@ T.test("a source may be a query over files; CSV stays the text that it is", func
   local scratch = os.tmpname()
   os.remove(scratch)
   files.make_folder(scratch)
-  files.write(scratch .. "/a.csv", 'problem,answer,level\r\n"1 + ""1""\nis?",007,1.0\r\n"a,b",true,\r\n')
+  files.write(scratch .. "/a.csv",
+    'problem,answer,level\r\n"1 + ""1""\nis?",007,1.0\r\n"a,b",true,\r\n')
   files.write(scratch .. "/b.tsv", "problem\tanswer\na,b\t1\n")
   local rows = data.open("a.csv", { folder = scratch })
-  T.equal({ rows:get(1).prompt, rows:get(1).answer, rows:get(1).level, rows:get(2).answer, rows:get(2).level },
+  T.equal({ rows:get(1).prompt, rows:get(1).answer, rows:get(1).level, rows:get(2).answer,
+    rows:get(2).level },
     { '1 + "1"\nis?', "007", "1.0", "true" })
   T.equal(rows:get(2).source, scratch .. "/a.csv: row 2")
   T.equal(data.open(scratch .. "/b.tsv"):get(1).prompt, "a,b")
-  local query = data.open("select problem, upper(answer) as answer from 'a.csv' order by answer", { folder = scratch })
+  local query = data.open("select problem, upper(answer) as answer from 'a.csv' order by answer",
+    { folder = scratch })
   T.equal({ query.n, query:get(1).answer, query:get(1).source }, { 2, "007", "query: row 1" })
   assert(query.hash ~= data.open("select problem, answer from 'a.csv'", { folder = scratch }).hash)
   files.write(scratch .. "/c.csv", 'problem,answer\n"a,b\n')
@@ -80,28 +89,33 @@ T.test("a source may be a query over files; CSV stays the text that it is", func
 end)
 
 T.test("without the library and the network, the message tells what to run", function()
-  local p = io.popen(([[RLLAVA_DUCKDB= RLLAVA_CACHE=/nowhere RLLAVA_OFFLINE=1 %s -e '%s' 2>&1]]):format(arg[0],
-    [[require("rllava.table").read("select 1", "rows.parquet", print)]]))
+  local p = io.popen(([[RLLAVA_DUCKDB= RLLAVA_CACHE=/nowhere RLLAVA_OFFLINE=1 %s -e '%s' 2>&1]])
+    :format(arg[0], [[require("rllava.table").read("select 1", "rows.parquet", print)]]))
   local text = p:read "*a"
   p:close()
   if text:find "^table: " then T.skip "this system has a libduckdb.so" end
-  T.equal(text:match "rows.parquet: .*", "rows.parquet: DuckDB's library is needed and not here, and RLLAVA_OFFLINE=1 "
-    .. "forbids to fetch it; where there is a network, run\n  rllava -e 'require \"rllava.data.duckdb\".fetch()'\n")
+  T.equal(text:match "rows.parquet: .*",
+    "rows.parquet: DuckDB's library is needed and not here, and RLLAVA_OFFLINE=1 "
+    .. "forbids to fetch it; where there is a network, run\n"
+    .. "  rllava -e 'require \"rllava.data.duckdb\".fetch()'\n")
 end)
 
 --- ---- golden files ----
 
---- Is value what the reference read?  { $sha256, $len } are bytes, { $float } no JSON number, { $ms } a time;
---- a list of pairs may be an object.  -> nil, or what differs.
+--- Is value what the reference read?  { $sha256, $len } are bytes, { $float } no JSON number,
+--- { $ms } a time; a list of pairs may be an object.  -> nil, or what differs.
 local function differs(want, got, path)
   if want == json.null or want == nil then
     return got ~= nil and got ~= json.null and path .. ": expected null" or nil
   end
   if type(want) ~= "table" or json.is_number(want) then
     local equal = got == want or json.is_number(want) and tostring(got) == tostring(want)
-    return not equal and ("%s: expected %s, got %s"):format(path, tostring(want), tostring(got)) or nil
+    return not equal and ("%s: expected %s, got %s"):format(path, tostring(want), tostring(got))
+      or nil
   end
-  if want["$sha256"] then return files.sha256_text(got) ~= want["$sha256"] and path .. ": other bytes" or nil end
+  if want["$sha256"] then
+    return files.sha256_text(got) ~= want["$sha256"] and path .. ": other bytes" or nil
+  end
   if want["$float"] then
     local text = tostring(got):gsub("^%-nan", "nan")
     return text ~= want["$float"]:gsub("infinity", "inf") and path .. ": " .. text or nil
@@ -141,7 +155,8 @@ end
 local function check_table(path, entry)
   need_duckdb()
   local got = read(("select * from read_parquet('%s')"):format(path))
-  local want = entry.variant:find "_empty$" and {} or json_lines(("%s/expect_%s.jsonl"):format(folder, entry.variant))
+  local want = entry.variant:find "_empty$" and {}
+    or json_lines(("%s/expect_%s.jsonl"):format(folder, entry.variant))
   local from, to = 0, #want
   if entry.rows then from, to = entry.rows[1], entry.rows[2] end
   if #got ~= to - from then error(("expected %d rows, got %d"):format(to - from, #got), 0) end
@@ -163,7 +178,7 @@ local function prompt_text(prompt)
   for _, part in ipairs(prompt[1].content) do if part.type == "text" then return part.text end end
 end
 
---- A file with question, answer and one picture a row: the plain truth by the picture, in its order.
+--- A file with question, answer and one picture a row: the plain truth by the picture, in order.
 local function check_rows(path, truth)
   if path:find "sv$" then need_duckdb() end
   local by_sha, last = {}, 0
@@ -173,9 +188,12 @@ local function check_rows(path, truth)
   for i = 1, rows.n do
     local row = rows:get(i)
     local found = by_sha[files.sha256_text(picture(row))]
-    if not found or found[1] <= last then error(row.source .. ": expected the pictures in order", 0) end
+    if not found or found[1] <= last then
+      error(row.source .. ": expected the pictures in order", 0)
+    end
     last = found[1]
-    T.equal({ prompt_text(row.prompt), row.answer, #row.images }, { found[2].problem, found[2].answer, 1 })
+    T.equal({ prompt_text(row.prompt), row.answer, #row.images },
+      { found[2].problem, found[2].answer, 1 })
   end
 end
 
@@ -190,9 +208,12 @@ local function check_file(path, entry, truth)
   end
 end
 
-local manifest = files.kind(folder .. "/manifest.json") and json.decode(T.read(folder .. "/manifest.json"))
+local manifest = files.kind(folder .. "/manifest.json")
+  and json.decode(T.read(folder .. "/manifest.json"))
 local entries = {}
-for _, entry in ipairs(manifest and manifest.files or {}) do entries[entry.file:gsub("/$", "")] = entry end
+for _, entry in ipairs(manifest and manifest.files or {}) do
+  entries[entry.file:gsub("/$", "")] = entry
+end
 
 --- The files and folders of data/ that are no expectations, also those in folders of shards.
 local function discover(prefix, out)
@@ -219,14 +240,16 @@ if manifest then
     if files.kind(path) then
       T.golden("data/bad/" .. case.file, function()
         if path:find "%.parquet$" then need_duckdb() end
-        T.raises(case.file, function() data.open(path, { prompt_key = "a", answer_key = false }) end)
+        T.raises(case.file, function()
+          data.open(path, { prompt_key = "a", answer_key = false })
+        end)
         return 0
       end)
     end
   end
 end
 
-T.test("a folder of shards is one set; messages, structs and pictures of Parquet become a row's fields", function()
+T.test("a folder of shards is one set; messages, structs and pictures become fields", function()
   if not manifest then T.skip "no golden files" end
   need_duckdb()
   local truth = json.decode(T.read(folder .. "/rows_expected.json"))
@@ -242,7 +265,8 @@ T.test("a folder of shards is one set; messages, structs and pictures of Parquet
     T.equal(files.sha256_text(row.images[1].bytes), truth[2].sha256)
   end
   if files.kind(folder .. "/turns_gzip.parquet") then
-    local row = data.open(folder .. "/turns_gzip.parquet", { image_dir = folder .. "/images" }):get(2)
+    local options = { image_dir = folder .. "/images" }
+    local row = data.open(folder .. "/turns_gzip.parquet", options):get(2)
     T.equal({ #row.prompt, row.prompt[2].role, row.answer }, { 3, "assistant", truth[3].answer })
   end
   if files.kind(folder .. "/multi_zstd.parquet") then

@@ -153,8 +153,8 @@ end
 
 local pieces = {
   "{{", "}}", "{%", "%}", "{#", "#}", "-", "+", "|", "(", ")", "[", "]", "{", "}", "'", '"', "\\",
-  "\0", "\255", " if ", " else ", " for x in ", " in ", " not ", " is ", "endfor", "endif", "endmacro",
-  "loop", "**", "//", "~", ",", ":", ".", "1e999", "99999999999999999999", "messages",
+  "\0", "\255", " if ", " else ", " for x in ", " in ", " not ", " is ", "endfor", "endif",
+  "endmacro", "loop", "**", "//", "~", ",", ":", ".", "1e999", "99999999999999999999", "messages",
   "namespace(", "raw", "set ", "macro ", "|tojson", "|map(", ".split(", "%s", "::-1",
 }
 

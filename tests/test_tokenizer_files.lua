@@ -51,9 +51,9 @@ T.test("bad files are refused with the place and what was found", function()
   bad("pre_tokenizer.pattern: expected {\"String\": text} or", { pre_tokenizer =
     [[{"type":"Split","behavior":"Isolated","pattern":"x"}]] })
   for _, case in ipairs { { "(", "expected ')'" }, { "[a", "expected ']'" },
-    { "a**", "one greedy" }, { "\\\\p{Lu}", "{L}, {N} or {M}" }, { "\\\\q", "a known escape" }, { "(?<=a)b", "(?i:" },
-    { "(ab)*", "behind a group" }, { "a{3,1}", "{m,n}" }, { "x)", "the end" },
-    { "(?i:é)", "ASCII in (?i:" }, { "[b-a]", "a range" } } do
+    { "a**", "one greedy" }, { "\\\\p{Lu}", "{L}, {N} or {M}" }, { "\\\\q", "a known escape" },
+    { "(?<=a)b", "(?i:" }, { "(ab)*", "behind a group" }, { "a{3,1}", "{m,n}" },
+    { "x)", "the end" }, { "(?i:é)", "ASCII in (?i:" }, { "[b-a]", "a range" } } do
     local pattern, message = case[1], case[2]
     bad(message, { pre_tokenizer =
       ([[{"type":"Split","behavior":"Isolated","pattern":{"Regex":"%s"}}]]):format(pattern) })

@@ -22,14 +22,16 @@ local function random_groups(p, random, count)
   local groups = {}
   for g = 1, count do
     local images = p.config.vision_config and g % 2 == 0 and { { 1, 4, 4 } } or nil
-    local group = { number = g, prompt = tiny.prompt(p, random, 3 + random(20), images), responses = {} }
+    local group = { number = g, prompt = tiny.prompt(p, random, 3 + random(20), images),
+      responses = {} }
     for k = 1, 1 + random(4) do
       local r = tiny.response(random, g == 2 and k == 1 and 0 or 1 + random(12))
       if k == 2 then
         r.mask = ffi.new("unsigned char[?]", r.n)
         for i = 0, r.n - 1 do r.mask[i] = random(3) > 0 and 1 or 0 end
       end
-      r.sample, r.tokens = k - 1, { old_logp = {}, ref_logp = {}, advantage = {}, prefix = {}, score = {} }
+      r.sample, r.tokens = k - 1,
+        { old_logp = {}, ref_logp = {}, advantage = {}, prefix = {}, score = {} }
       local copied, score = k == 1 and random(6) or 0, random(2)
       for i = 1, Updater.count(r) do
         r.tokens.prefix[i], r.tokens.score[i] = i <= copied and 1 or 0, score
@@ -122,16 +124,17 @@ local function largest(groups)
   return rows
 end
 
-local modes = { "token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm" }
-local names = { "grpo", "gspo", "gmpo", "kl_cov", "cispo", "clip_cov", "luffy", "sapo", "srft", "gpg", "hpt", "gspo_token",
-  "uft", "chord" }
+local modes = { "token-mean", "seq-mean-token-sum", "seq-mean-token-mean",
+  "seq-mean-token-sum-norm" }
+local names = { "grpo", "gspo", "gmpo", "kl_cov", "cispo", "clip_cov", "luffy", "sapo", "srft",
+  "gpg", "hpt", "gspo_token", "uft", "chord" }
 
 local function model(trial)
   if trial % 5 == 0 then return tiny.vision() end
   return tiny.text(trial % 2 == 0 and "qwen3" or "qwen2", { tie_word_embeddings = trial % 3 == 0 })
 end
 
-T.test("50 random cuts, orders of groups and rank counts give the same loss, metrics and gradient", function()
+T.test("50 random cuts, orders of groups and rank counts: same loss, metrics, gradient", function()
   local random = tiny.random(21)
   for trial = 1, 50 do
     local p, models = model(trial), {}
@@ -139,7 +142,8 @@ T.test("50 random cuts, orders of groups and rank counts give the same loss, met
     local name, options = names[1 + trial % #names], { agg_mode = modes[1 + trial % 4] }
     local m, g = run(p, groups, name, nil, options)
     for k = 1, 1 + random(4) do models[k] = model(trial) end
-    local m2, g2 = run_ranks(models, shuffled(groups, random), name, 12 + random(80), options, random)
+    local m2, g2 = run_ranks(models, shuffled(groups, random), name, 12 + random(80), options,
+      random)
     close(m2, g2, m, g)
   end
 end)
@@ -151,7 +155,8 @@ T.test("every algorithm and aggregation gives on two ranks what it gives on one"
       local p = tiny.text()
       local groups = random_groups(p, random, 4)
       local m, g = run(p, groups, name, nil, { agg_mode = mode })
-      local m2, g2 = run_ranks({ tiny.text(), tiny.text() }, groups, name, 60, { agg_mode = mode }, random)
+      local m2, g2 = run_ranks({ tiny.text(), tiny.text() }, groups, name, 60, { agg_mode = mode },
+        random)
       close(m2, g2, m, g)
     end
   end
@@ -160,7 +165,8 @@ end)
 T.test("cuts between groups change no bit", function()
   local random = tiny.random(22)
   for trial = 1, 20 do
-    local p = trial % 4 == 0 and tiny.vision() or tiny.text("qwen2", { tie_word_embeddings = trial % 2 == 0 })
+    local p = trial % 4 == 0 and tiny.vision()
+      or tiny.text("qwen2", { tie_word_embeddings = trial % 2 == 0 })
     local groups, options = random_groups(p, random, 4), { agg_mode = modes[1 + trial % 4] }
     local m, g = run(p, groups, names[1 + trial % #names], nil, options)
     local m2, g2 = run(p, groups, names[1 + trial % #names], largest(groups) + random(40), options)
@@ -171,7 +177,8 @@ end)
 
 T.test("a group with more rows than a micro-batch goes in pieces, each with its prompt", function()
   local r = function(n) return { n = n } end
-  local parts = Updater.cut({ { prompt = { n = 10 }, responses = { r(5), r(4), r(6), r(30) } } }, 20)
+  local parts = Updater.cut({ { prompt = { n = 10 }, responses = { r(5), r(4), r(6), r(30) } } },
+    20)
   local shape = {}
   for i, part in ipairs(parts) do
     shape[i] = {}
@@ -196,7 +203,9 @@ T.test("a tower that saw no picture is left alone, by weight decay too", functio
   local algo = algorithm.load "grpo"
   updater(p):step(group, algo, algo.defaults, 1e-2)
   T.equal(numbers(p, "visual.merger.mlp.0.weight"), before)
-  if norm(text) == norm(numbers(p, "model.norm.weight")) then error("the text side did not move") end
+  if norm(text) == norm(numbers(p, "model.norm.weight")) then
+    error("the text side did not move")
+  end
 end)
 
 T.test("a gradient that is not finite or too long is dropped and counted", function()
@@ -218,7 +227,9 @@ T.test("the gradient of a tied embedding is that of both its uses", function()
   for _, name in ipairs(tied.model.names) do
     local values = ffi.new("float[?]", #numbers(tied, name), numbers(tied, name))
     check(C.rl_param_set(free.model.params[name].tensor, values))
-    if name == "model.embed_tokens.weight" then check(C.rl_param_set(free.model.params["lm_head.weight"].tensor, values)) end
+    if name == "model.embed_tokens.weight" then
+      check(C.rl_param_set(free.model.params["lm_head.weight"].tensor, values))
+    end
   end
   local groups = random_groups(tied, random, 3)
   local _, g = run(tied, groups, "grpo")

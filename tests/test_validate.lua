@@ -1,4 +1,5 @@
---- Validation: pass@k and majority@k by hand, intervals, rllava eval, and that it leaves training alone.
+--- Validation: pass@k and majority@k by hand, intervals, rllava eval, and that it leaves training
+--- alone.
 local T = require "check"
 local estimate = require "rllava.estimate"
 local eval = require "rllava.eval"
@@ -89,14 +90,16 @@ T.test("validating, however often and however, changes no bit of training", func
   local function weights(folder, ...)
     local cfg = config(folder, "trainer.max_steps=2", ...)
     train.run(cfg)
-    return files.hash(files.join(cfg.trainer.outputs_dir, "checkpoints/global_step_2/model.safetensors"))
+    return files.hash(files.join(cfg.trainer.outputs_dir,
+      "checkpoints/global_step_2/model.safetensors"))
   end
   T.equal(weights("often", "trainer.val_freq=1", "rollout.val.n=3", "rollout.val.temperature=0.7"),
     weights("never", "data.val=null", "trainer.val_before_train=false"))
 end)
 
 T.test("eval gives a checkpoint the score that its run gave it", function()
-  local cfg = config("scored", "trainer.max_steps=1", "optim.lr=1e-3", "trainer.val_before_train=false")
+  local cfg = config("scored", "trainer.max_steps=1", "optim.lr=1e-3",
+    "trainer.val_before_train=false")
   train.run(cfg)
   local folder, score = cfg.trainer.outputs_dir, nil
   for _, m in ipairs(records.read(files.join(folder, "metrics.jsonl"))) do
@@ -106,7 +109,7 @@ T.test("eval gives a checkpoint the score that its run gave it", function()
     "val/reward_score"], score)
 end)
 
-T.test("warnings: a sampler apart from the trainer is named once, unless it is corrected", function()
+T.test("warnings: a sampler apart from the trainer is named once, unless corrected", function()
   local function said(loss)
     local w, m = warnings.new(), { ["mismatch/max_abs"] = 2, ["mismatch/kl"] = 0.1 }
     local cfg = { loss = loss, rollout = { max_new_tokens = 9 } }

@@ -17,8 +17,9 @@ function tiny.random(seed)
   end
 end
 
-local text = { hidden_size = 64, intermediate_size = 96, num_hidden_layers = 2, num_attention_heads = 4,
-  num_key_value_heads = 2, vocab_size = tiny.vocab, rms_norm_eps = 1e-6, rope_theta = 1e4, tie_word_embeddings = true }
+local text = { hidden_size = 64, intermediate_size = 96, num_hidden_layers = 2,
+  num_attention_heads = 4, num_key_value_heads = 2, vocab_size = tiny.vocab, rms_norm_eps = 1e-6,
+  rope_theta = 1e4, tie_word_embeddings = true }
 
 --- A text model; family: llama, qwen2 or qwen3.
 function tiny.text(family, changes)
@@ -32,9 +33,9 @@ end
 function tiny.vision(changes)
   local config = { model_type = "qwen2_5_vl", image_token_id = 200, video_token_id = 201,
     rope_scaling = { type = "mrope", mrope_section = { 2, 3, 3 } },
-    vision_config = { depth = 2, hidden_size = 32, intermediate_size = 40, num_heads = 2, out_hidden_size = 64,
-      patch_size = 4, spatial_merge_size = 2, temporal_patch_size = 2, window_size = 16, fullatt_block_indexes = { 1 },
-      in_channels = 3 } }
+    vision_config = { depth = 2, hidden_size = 32, intermediate_size = 40, num_heads = 2,
+      out_hidden_size = 64, in_channels = 3, patch_size = 4, spatial_merge_size = 2,
+      temporal_patch_size = 2, window_size = 16, fullatt_block_indexes = { 1 } } }
   for k, v in pairs(text) do config[k] = v end
   for k, v in pairs(changes or {}) do config[k] = v end
   return policy.new(config):init(7, 0.3)
@@ -46,12 +47,13 @@ local function ids(random, n, vocab)
   return list
 end
 
---- A prompt of n random text tokens; images: grids { 1, h, w } of pictures that stand in its middle.
+--- A prompt of n random text tokens; images: grids { 1, h, w } of pictures in its middle.
 function tiny.prompt(p, random, n, images)
   local prompt = require "rllava.prompt"
-  local list, vocab, loaded = ids(random, n, 199), p.config.vision_config, {}
+  local list, vision, loaded = ids(random, n, 199), p.config.vision_config, {}
   for k, grid in ipairs(images or {}) do
-    local width, rows = vocab.in_channels * vocab.temporal_patch_size * vocab.patch_size ^ 2, grid[1] * grid[2] * grid[3]
+    local width = vision.in_channels * vision.temporal_patch_size * vision.patch_size ^ 2
+    local rows = grid[1] * grid[2] * grid[3]
     local patches = ffi.new("float[?]", rows * width)
     for i = 0, rows * width - 1 do patches[i] = random(2001) / 1000 - 1 end
     loaded[k] = { patches = patches, rows = rows, width = width, grid = grid }
@@ -69,19 +71,22 @@ end
 --- { { logp = {...}, entropy = {...} }, ... }.  train: with a backward pass planned.
 function tiny.logp(p, prompt, responses, temperature, train)
   local update = require "rllava.update"
-  local replay = ffi.gc(check(C.rl_replay_new(p.model.tape, "logp entropy", train and 1 or 0, 0, tiny.dtype)),
-    C.rl_replay_free)
+  local with_grad = train and 1 or 0
+  local replay = check(C.rl_replay_new(p.model.tape, "logp entropy", with_grad, 0, tiny.dtype))
+  ffi.gc(replay, C.rl_replay_free)
   local batch = ffi.gc(C.rl_batch_new(), C.rl_batch_free)
-  update.pack(batch, { { prompt = prompt, responses = responses } }, tiny.dtype == C.RL_HALF and 1 or 0)
+  update.pack(batch, { { prompt = prompt, responses = responses } },
+    tiny.dtype == C.RL_HALF and 1 or 0)
   check(C.rl_batch_bind(batch, replay, temperature or 1))
   check(C.rl_replay_forward(replay))
   return tensor.scope(function()
-    local logp, entropy = tensor.own(C.rl_replay_output(replay, "logp")), tensor.own(C.rl_replay_output(replay, "entropy"))
+    local function output(name) return tensor.own(C.rl_replay_output(replay, name)):data() end
+    local logp, entropy = output "logp", output "entropy"
     local order, at, out = C.rl_batch_order(batch), 0, {}
     for k, r in ipairs(responses) do
       out[k] = { logp = {}, entropy = {} }
       for i = 1, r.n do
-        out[k].logp[i], out[k].entropy[i] = logp:data()[order[at]], entropy:data()[order[at]]
+        out[k].logp[i], out[k].entropy[i] = logp[order[at]], entropy[order[at]]
         at = at + 1
       end
     end
@@ -92,15 +97,15 @@ end
 --- An engine, and its face for tests.
 function tiny.engine(p, options)
   local o = options or {}
-  local e = check(C.rl_engine_new(p.model.tape, tiny.dtype, o.slots or 4096, o.at_once or 32, o.tokens or 256, o.banned,
-    p.config.text_config.vocab_size))
+  local e = check(C.rl_engine_new(p.model.tape, tiny.dtype, o.slots or 4096, o.at_once or 32,
+    o.tokens or 256, o.banned, p.config.text_config.vocab_size))
   return ffi.gc(e, C.rl_engine_free)
 end
 
 --- A request's number.  options: fields of rl_request; stop, bias_id, bias as lists.
 function tiny.submit(e, prompt, options)
-  local q = ffi.new("rl_request", { prompt = prompt.ids, positions = prompt.positions, n = prompt.n, media = prompt.media,
-    samples = 1, max_new = 8, temperature = 1, top_p = 1 })
+  local q = ffi.new("rl_request", { prompt = prompt.ids, positions = prompt.positions, n = prompt.n,
+    media = prompt.media, samples = 1, max_new = 8, temperature = 1, top_p = 1 })
   local keep = {}
   for k, v in pairs(options or {}) do
     if type(v) == "table" then
@@ -119,10 +124,12 @@ function tiny.collect(e, n)
   for _ = 1, n do
     local r = C.rl_engine_next(e, 60)
     if r == nil then error("no sample within a minute", 2) end
-    local x = { request = r.request, sample = r.sample, n = r.n, finish = r.finish, tokens = {}, logp = {}, entropy = {},
-      versions = {}, ids = ffi.new("int[?]", math.max(1, r.n)), error = r.error ~= nil and ffi.string(r.error) or nil }
+    local x = { request = r.request, sample = r.sample, n = r.n, finish = r.finish, tokens = {},
+      logp = {}, entropy = {}, versions = {}, ids = ffi.new("int[?]", math.max(1, r.n)),
+      error = r.error ~= nil and ffi.string(r.error) or nil }
     for i = 0, r.n - 1 do
-      x.tokens[i + 1], x.logp[i + 1], x.entropy[i + 1], x.versions[i + 1] = r.tokens[i], r.logp[i], r.entropy[i], r.versions[i]
+      x.tokens[i + 1], x.logp[i + 1] = r.tokens[i], r.logp[i]
+      x.entropy[i + 1], x.versions[i + 1] = r.entropy[i], r.versions[i]
       x.ids[i] = r.tokens[i]
     end
     C.rl_engine_forget(e, r)

@@ -14,4 +14,5 @@ local function text_of(parts)
   return "{" .. table.concat(out, ",") .. "}"
 end
 
-return { text = text_of, make = function(parts) return tokenizer.parse(text_of(parts), "t.json") end }
+return { text = text_of,
+  make = function(parts) return tokenizer.parse(text_of(parts), "t.json") end }
