@@ -3,6 +3,7 @@ local data = require "rllava.data"
 local ffi = require "ffi"
 local files = require "rllava.files"
 local json = require "rllava.json"
+local splits = require "rllava.data.splits"
 
 local scratch = os.tmpname()
 os.remove(scratch)
@@ -49,6 +50,15 @@ T.test("rows have their columns and prompt, answer, images, source", function()
   T.equal(rows:get(2).images, { { path = scratch .. "/plain/p.png" } })
   T.equal(rows:get(2).source, path .. ":3")
   T.raises("expected a row from 1 to 2, got 3", function() rows:get(3) end)
+end)
+
+T.test("globs: stars, question marks, sets and ranges, as a data set's card writes them", function()
+  local function has(name, glob) return splits.matches(name, { glob }) end
+  T.equal({ has("a/train-07.json", "a/train-[0-9][0-9].json"), has("a/b.json", "**/*.json"),
+    has("b.json", "[!a].json"), has("x-y.json", "?-y.json"), has("50%", "[%5]0[%]") },
+    { true, true, true, true, true })
+  T.equal({ has("train-7.json", "train-[0-6].json"), has("a.json", "[!a].json"),
+    has("a/b.json", "*.json"), has("ab", "a[") }, { false, false, false, false })
 end)
 
 T.test("a key names another column, or a member of one; columns it would hide stay", function()

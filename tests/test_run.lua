@@ -147,6 +147,10 @@ T.test("a checkpoint that is not whole is told from one that is", function()
   files.remove(folder .. "/state.zst")
   T.equal(select(2, checkpoint.verify(folder)), "state.zst is absent")
   T.equal(select(2, checkpoint.verify(scratch)), "no checkpoint.json")
+  for _, list in ipairs { '5', '{"format":1,"files":[{"bytes":1}]}', '{"format":1,"files":[0]}' } do
+    files.write(files.join(folder, "checkpoint.json"), list)
+    T.equal(select(2, checkpoint.verify(folder)), "checkpoint.json of another format")
+  end
   checkpoint.save(folder, p, o, {}, { step = 1, model_only = true })
   T.raises("expected a state.zst, found a model alone",
     function() checkpoint.restore(folder, p, o) end)

@@ -72,7 +72,7 @@ end
 local function composed(spec, folder)
   local known = { base = true, advantage = true, loss = true, defaults = true, needs = true,
     name = true }
-  for k in pairs(spec) do
+  for k in require("rllava").sorted(spec) do
     if not known[k] then
       rl.raise("algorithm.%s: unknown key; an algorithm's table has base, advantage, loss, "
         .. "defaults, needs", tostring(k))

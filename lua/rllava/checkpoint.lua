@@ -143,17 +143,26 @@ function checkpoint.save(folder, policy, optimizer, state, options)
   end
 end
 
+--- Is v what write_list writes?
+local function is_list(v)
+  if type(v) ~= "table" or v.format ~= FORMAT or type(v.files) ~= "table" then return false end
+  for _, f in ipairs(v.files) do
+    if type(f) ~= "table" or type(f.name) ~= "string" or type(f.bytes) ~= "number" then
+      return false
+    end
+  end
+  return true
+end
+
 --- Is a checkpoint whole?  -> true, its step; or nil and the reason why not.
 function checkpoint.verify(folder)
   local path = files.join(folder, "checkpoint.json")
   if files.kind(path) ~= "file" then return nil, "no checkpoint.json" end
   local ok, list = pcall(function() return json.decode(files.read(path), path) end)
   if not ok then return nil, list end
-  if list.format ~= FORMAT or type(list.files) ~= "table" then
-    return nil, "checkpoint.json of another format"
-  end
+  if not is_list(list) then return nil, "checkpoint.json of another format" end
   for _, f in ipairs(list.files) do
-    local at = files.join(folder, tostring(f.name))
+    local at = files.join(folder, f.name)
     local size = files.size(at)
     if not size then return nil, f.name .. " is absent" end
     if size ~= f.bytes then

@@ -132,7 +132,7 @@ local function wanted(repo, names, globs, online)
     if splits.matches(name, globs) then list[#list + 1], found[name] = name, true end
   end
   for _, glob in ipairs(globs) do
-    if not glob:find "[%*%?]" and not found[glob] then
+    if not glob:find "[%*%?%[]" and not found[glob] then
       rl.raise("hub: %s: expected the file %s, found none%s", repo.title, glob,
         online and "" or " in the cache")
     end

@@ -45,9 +45,8 @@ end
 function M.kind_text(kind)
   if type(kind) == "table" then return "one of " .. table.concat(kind, ", ") end
   local words = { int = "a whole number", number = "a number", bool = "true or false",
-    text = "a text",
-    numbers = "a list of numbers", texts = "a list of texts", list = "a list", table = "a table",
-    ["function"] = "a function" }
+    text = "a text", numbers = "a list of numbers", texts = "a list of texts", list = "a list",
+    table = "a table", ["function"] = "a function" }
   local out = {}
   for part in kind:gmatch "[^|]+" do
     local base, bound = part:match "^(%a+)%s*(.*)$"

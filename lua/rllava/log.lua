@@ -78,8 +78,8 @@ local shown = {
   { "perf/throughput", "tokens/s", "%.0f" },
 }
 local parts = { { "timing_s/gen", "sampling" }, { "timing_s/reward", "reward" },
-  { "timing_s/ref", "reference" },
-  { "timing_s/adv", "advantage" }, { "timing_s/update_actor", "update" } }
+  { "timing_s/ref", "reference" }, { "timing_s/adv", "advantage" },
+  { "timing_s/update_actor", "update" } }
 
 local function split_of(metrics)
   local whole, out = 0, {}
@@ -119,8 +119,8 @@ end
 
 -- Rows of the table at the end.
 local compared = { "^val/.*", "^reward/[^/]+$", "^actor/entropy$", "^actor/ppo_kl$",
-  "^actor/kl_loss$",
-  "^response_length/mean$", "^response_length/clip_ratio$", "^perf/throughput$" }
+  "^actor/kl_loss$", "^response_length/mean$", "^response_length/clip_ratio$",
+  "^perf/throughput$" }
 
 --- What a run says last: list of lines.  run: first and last values by name, folder; extra: table
 --- of more lines.

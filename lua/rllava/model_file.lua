@@ -112,8 +112,7 @@ local function write_index(folder, names, shards)
 end
 
 local left_out = { "%.safetensors$", "%.index%.json$", "%.bin$", "%.pth?$", "%.gguf$", "%.h5$",
-  "%.msgpack$",
-  "%.onnx$", "^checkpoint%.json$", "^state%.zst$", "^config%.json$", "^%." }
+  "%.msgpack$", "%.onnx$", "^checkpoint%.json$", "^state%.zst$", "^config%.json$", "^%." }
 
 local function is_copied(name)
   for _, pattern in ipairs(left_out) do if name:find(pattern) then return false end end

@@ -1,6 +1,6 @@
 --- Values as bytes for another process of this program: nil, booleans, numbers to the bit, texts of
---- any bytes, tables with keys of these.  Functions and pointers are left out, null becomes nil,
---- marks of JSON are dropped.
+--- any bytes, tables of these by number, text or boolean.  What has another key, functions and
+--- pointers are left out, null becomes nil, marks of JSON are dropped.
 local ffi = require "ffi"
 local json = require "rllava.json"
 local key_value = require "rllava.key_value"
@@ -12,14 +12,14 @@ local DEPTH = 100
 local function number(n) return ffi.string(ffi.new("double[1]", n), 8) end
 
 local packed = { table = true, string = true, number = true, boolean = true }
+local key_kinds = { string = true, number = true, boolean = true }
 
 local put
 local function put_table(t, out, depth)
   if depth > DEPTH then error("pack: expected tables at most " .. DEPTH .. " deep", 0) end
   local members = {}
   for _, k in ipairs(key_value.sorted_keys(t)) do
-    local kind = type(t[k])
-    if t[k] ~= json.null and packed[kind] then
+    if key_kinds[type(k)] and packed[type(t[k])] and t[k] ~= json.null then
       members[#members + 1] = k
     end
   end

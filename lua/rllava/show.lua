@@ -46,8 +46,7 @@ function show.run(folder, step, n, kind)
       if shown < n then
         shown = shown + 1
         print(("%s, step %d, row %s, sample %s, policy %s, %s"):format(r.kind, step,
-          tostring(r.index),
-          tostring(r.sample), tostring(r.version), tostring(r.finish)))
+          tostring(r.index), tostring(r.sample), tostring(r.version), tostring(r.finish)))
         print(log.sample_text(as_sample(r)) .. "\n")
       end
     end

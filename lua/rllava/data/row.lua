@@ -114,8 +114,8 @@ local function picture(entry, place)
   if url then return picture(type(url) == "table" and url.url or url, place) end
   if type(entry.bytes) == "string" then
     local text = entry.bytes
-    local picture = base64.is_picture(text)
-    local bytes = not picture and (base64.data_uri(text) or from_base64(text)) or text
+    local is_file = base64.is_picture(text)
+    local bytes = not is_file and (base64.data_uri(text) or from_base64(text)) or text
     return { bytes = bytes, path = type(entry.path) == "string" and entry.path or nil }
   end
   local path = entry.path or entry.url or entry.image

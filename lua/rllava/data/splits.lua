@@ -20,11 +20,24 @@ function splits.format(name)
   for _, format in ipairs(formats) do if format == ending then return format end end
 end
 
---- A glob ("data/train-*.parquet", "**/*.json", "[ab]?") as a Lua pattern over a whole name.
+--- A part of a glob without sets as a Lua pattern.
+local function outside_sets(glob)
+  local out = glob:gsub("[%^%$%(%)%%%.%+%-%[%]]", "%%%0")
+  return (out:gsub("%*%*/?", "\1"):gsub("%*", "[^/]*"):gsub("%?", "[^/]"):gsub("\1", ".*"))
+end
+
+--- A glob ("data/train-*.parquet", "**/*.json", "[0-9]?", "[!a]*") as a Lua pattern over a whole
+--- name.
 local function pattern(glob)
-  local out = glob:gsub("^%./", ""):gsub("[%^%$%(%)%%%.%+%-]", "%%%0")
-  out = out:gsub("%*%*/?", "\1"):gsub("%*", "[^/]*"):gsub("%?", "[^/]"):gsub("\1", ".*")
-  return "^" .. out .. "$"
+  local out, at = {}, 1
+  glob = glob:gsub("^%./", "")
+  for from, set, to in glob:gmatch "()%[([^%]]+)%]()" do
+    out[#out + 1] = outside_sets(glob:sub(at, from - 1))
+    out[#out + 1] = "[" .. set:gsub("%%", "%%%%"):gsub("^!", "^") .. "]"
+    at = to
+  end
+  out[#out + 1] = outside_sets(glob:sub(at))
+  return "^" .. table.concat(out) .. "$"
 end
 
 --- Does a name match one of the globs?
