@@ -390,12 +390,14 @@ end)
 T.test("warnings: in words, when they hold for long enough", function()
   local cfg, w, said = config "warn", warnings.new(), {}
   for k = 1, 12 do
-    local found = w:step({ ["group/no_spread"] = 0.75, ["reward/format"] = 0, ["reward/a"] = 0.5,
+    local found = w:step({ ["group/no_spread"] = 0.75, ["group/all_right"] = 0.25,
+      ["group/parts_cancel"] = 0.5, ["reward/format"] = 0, ["reward/a"] = 0.5,
       ["reward/a/std"] = 0.5, ["reward/b"] = 0.5, ["reward/b/std"] = 0.5 }, cfg)
     for _, text in ipairs(found) do said[#said + 1] = k .. " " .. text end
   end
   T.equal(#said, 2)
-  assert(said[1]:find("^10 75%% of the prompts .* their parts vary %(a, b%) but cancel"), said[1])
+  assert(said[1]:find("^10 75%% of the prompts .* %(25%% all right, 50%% parts that cancel%).* "
+    .. "their parts vary %(a, b%) but cancel"), said[1])
   assert(said[2]:find("^10 the reward's part 'format' was 0"), said[2])
   local cut = w:step({ ["response_length/clip_ratio"] = 0.4, ["response_length/p95"] = 300 }, cfg)
   assert(cut[1]:find "40%% of the responses were cut off at .* = 512 .* try 1024", cut[1])

@@ -105,7 +105,8 @@ function advantage.minus(batch, baseline)
   end)
 end
 
---- Reward to go, G_t = r_t + gamma G_{t+1}; credit does not cross a gap.
+--- Reward to go, G_t = r_t + gamma G_{t+1}, over trained tokens: credit passes over those of others
+--- between them, as in a run, but for where batch.gap says so, as RLLaVA has it.
 function advantage.returns(batch, gamma)
   local out, at = {}, 0
   for _, n in ipairs(batch.lengths) do

@@ -1,4 +1,5 @@
 --- The numbers of a step under the names that RLLaVA and verl give them.
+local C = require("rllava.ffi").C
 local forest = require "rllava.forest"
 
 local metrics = {}
@@ -63,22 +64,50 @@ local function parts(out, responses)
   end
 end
 
---- Groups whose responses all have the same score teach nothing; why: all right, all wrong, or
---- alike.
-local function groups(out, batch)
-  local flat, high, low, n = 0, 0, 0, 0
-  for _, g in ipairs(batch.groups) do
-    local first, same = g.responses[1] and g.responses[1].result.overall, true
-    for _, r in ipairs(g.responses) do same = same and r.result.overall == first end
-    n = n + 1
-    if same and first then
-      flat = flat + 1
-      if first >= 1 then high = high + 1 elseif first <= 0 then low = low + 1 end
-    end
+--- Are f(r) of all responses equal?
+local function equal(responses, f)
+  local first = f(responses[1])
+  for _, r in ipairs(responses) do if f(r) ~= first then return false end end
+  return true
+end
+
+local function overall(r) return r.result.overall end
+local function cut_off(r) return r.finish == "length" end
+local function untrained(r) return forest.count(r) == 0 end
+
+--- What decides whether a response is right: the part accuracy, or the whole reward.
+local function right_by(r) return r.result.parts and r.result.parts.accuracy or r.result.overall end
+
+--- Why the responses of a group have equal scores: "all_truncated", "all_right", "all_wrong",
+--- "parts_cancel" (parts of the reward differ, their sum does not) or "all_alike".
+local function why_flat(responses)
+  if share(responses, cut_off) == 1 then return "all_truncated" end
+  for name in require("rllava").sorted(responses[1].result.parts or {}) do
+    local function part(r) return r.result.parts[name] end
+    if not equal(responses, part) then return "parts_cancel" end
   end
-  out["group/no_spread"] = flat / n
-  out["group/all_right"], out["group/all_wrong"] = high / n, low / n
-  out["group/all_alike"] = (flat - high - low) / n
+  local value = right_by(responses[1])
+  return value >= 1 and "all_right" or value <= 0 and "all_wrong" or "all_alike"
+end
+
+local reasons = { "all_truncated", "all_right", "all_wrong", "parts_cancel", "all_alike" }
+
+--- Groups whose responses all have the same score teach nothing: group/no_spread, their share, and
+--- why, as shares that add up to it; group/untrained: groups without a token that is trained on.
+local function groups(out, batch)
+  local count, n, idle = {}, math.max(1, #batch.groups), 0
+  for _, g in ipairs(batch.groups) do
+    if #g.responses > 0 and equal(g.responses, overall) then
+      local why = why_flat(g.responses)
+      count[why] = (count[why] or 0) + 1
+    end
+    if share(g.responses, untrained) == 1 then idle = idle + 1 end
+  end
+  local flat = 0
+  for _, why in ipairs(reasons) do
+    out["group/" .. why], flat = (count[why] or 0) / n, flat + (count[why] or 0)
+  end
+  out["group/no_spread"], out["group/untrained"] = flat / n, idle / n
 end
 
 --- Share of the groups in which every trained token's advantage is 0.
@@ -118,14 +147,23 @@ local function sampled(batch)
   return #out > 0 and out or batch.responses
 end
 
---- timing_s/<part> and tokens a second.
-local function times(out, batch, clock)
-  for name, seconds in pairs(clock.laps) do out["timing_s/" .. name] = seconds end
-  local tokens = 0
-  for _, g in ipairs(batch.groups) do tokens = tokens + g.prompt.n end
-  for _, r in ipairs(batch.responses) do tokens = tokens + r.n end
-  out["timing_s/step"], out["perf/total_num_tokens"] = clock:total(), tokens
-  out["perf/throughput"] = tokens / math.max(1e-9, clock:total())
+--- timing_s/<part>, timing_per_token_ms/<part> (of sampling by response tokens, else by all),
+--- tokens a second, memory.
+local function costs(out, batch, clock)
+  local prompts, responses, total = 0, 0, clock:total()
+  for _, g in ipairs(batch.groups) do prompts = prompts + g.prompt.n end
+  for _, r in ipairs(batch.responses) do responses = responses + r.n end
+  local tokens = prompts + responses
+  for name, seconds in pairs(clock.laps) do
+    out["timing_s/" .. name] = seconds
+    local n = name == "gen" and responses or tokens
+    out["timing_per_token_ms/" .. name] = 1000 * seconds / math.max(1, n)
+  end
+  out["timing_s/step"], out["perf/time_per_step"] = total, total
+  out["perf/total_num_tokens"] = tokens
+  out["perf/throughput"] = tokens / math.max(1e-9, total)
+  out["perf/max_memory_allocated_gb"] = C.rl_bytes_peak() / 2 ^ 30
+  out["perf/cpu_memory_used_gb"] = C.rl_memory_now() / 2 ^ 30
 end
 
 --- 1 - Var(returns - values) / Var(returns); 0 where returns do not vary.
@@ -137,14 +175,17 @@ local function explained(values, returns)
   return all > 0 and 1 - (left / all) ^ 2 or 0
 end
 
---- What was sampled and scored; clock (or nil): a stopwatch of the step.  Lengths and scores are
---- those of responses that the policy sampled, at least in part.
-function metrics.of_batch(batch, clock)
+--- What was sampled and scored; clock (or nil): a stopwatch of the step; max_prompt: tokens that a
+--- prompt may have.  Lengths and scores are those of responses that the policy sampled, at least in
+--- part.
+function metrics.of_batch(batch, clock, max_prompt)
   local out, rs = {}, sampled(batch)
   spread(out, "response_length", pluck(rs, function(r) return r.n end))
   out["response_length/p95"] = quantile(ended(rs), 0.95)
-  out["response_length/clip_ratio"] = share(rs, function(r) return r.finish == "length" end)
+  out["response_length/clip_ratio"] = share(rs, cut_off)
   spread(out, "prompt_length", pluck(batch.groups, function(g) return g.prompt.n end))
+  out["prompt_length/clip_ratio"] = max_prompt
+    and share(batch.groups, function(g) return g.prompt.n >= max_prompt end)
   if batch.scores then
     local scores = pluck(rs, function(r) return r.result.overall end)
     spread(out, "critic/score", scores)
@@ -168,7 +209,7 @@ function metrics.of_batch(batch, clock)
   local sum, n = 0, 0
   for _, r in ipairs(rs) do for _, h in ipairs(r.entropy or {}) do sum, n = sum + h, n + 1 end end
   if n > 0 then out["actor/entropy"] = sum / n end
-  if clock then times(out, batch, clock) end
+  if clock then costs(out, batch, clock) end
   return out
 end
 

@@ -26,8 +26,8 @@ local function has(list, name)
   return false
 end
 
---- Opens the run's folder, new or to go on in, for this process alone.  trainer (or nil): what runs; its last step is
---- .last, and failures of its .rewards are written down.
+--- Opens the run's folder, new or to go on in, for this process alone.  trainer (or nil): what
+--- runs; its last step is .last, and failures of its .rewards are written down.
 function Run.open(cfg, trainer)
   local folder = run_folder.of(cfg)
   local self = setmetatable({ folder = folder, cfg = cfg, trainer = trainer or {}, scores = {},
@@ -152,7 +152,9 @@ end
 local function named(metrics, kind)
   if kind ~= "val" then return metrics end
   local out = {}
-  for k, v in pairs(metrics) do out[k:find "^val" and k or "val/" .. k] = v end
+  for k, v in pairs(metrics) do
+    out[(k:find "^val" or k:find "^timing") and k or "val/" .. k] = v
+  end
   return out
 end
 
@@ -223,13 +225,15 @@ end
 
 --- A training step: its metrics and its batch.
 function Run:trained(step, metrics, batch)
+  metrics["timing_s/save_checkpoint"], self.save_seconds = self.save_seconds, nil
   self:batch(step, batch, "train")
   self:metrics(step, metrics, "train")
 end
 
 --- A validation -> does training go on?  Not after trainer.early_stop of them in a row without a
---- better score.
-function Run:validated(step, metrics, batch)
+--- better score.  clock (or nil): a stopwatch that measured it.
+function Run:validated(step, metrics, batch, clock)
+  if clock then metrics["timing_s/validation"] = clock:total() end
   self:metrics(step, metrics, "val")
   self:batch(step, batch, "val")
   local limit = self.cfg.trainer.early_stop
@@ -261,7 +265,8 @@ function Run:save(step, policy, optimizer, state, beside)
   checkpoint.save(path, policy, optimizer, state, { step = step, dtype = t.save_dtype,
     model_only = t.save_model_only, beside = beside })
   self:prune()
-  self.log:line(("saved %s in %.1f s"):format(path, C.rl_clock() - from))
+  self.save_seconds = C.rl_clock() - from               -- in the record of the next step
+  self.log:line(("saved %s in %.1f s"):format(path, self.save_seconds))
   return path
 end
 

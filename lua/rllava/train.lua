@@ -49,7 +49,7 @@ function Trainer:step(step)
     self.clock:lap "update_actor"
   end
   if self.reference then self.reference:follow(self.policy, step, self.cfg.loss) end
-  for name, value in pairs(metrics.of_batch(batch, self.clock)) do found[name] = value end
+  for name, value in pairs(metrics.of_batch(batch, self.clock, self.cfg.data.max_prompt_length)) do found[name] = value end
   self.step_done = step
   self.feed:release()
   return found, batch

@@ -35,6 +35,7 @@ end
 --- Parts that vary while their sum does not: a goes up where b goes down.
 local function cancelling(metrics)
   local moving = {}
+  if (metrics["group/parts_cancel"] or 0) == 0 then return "" end
   for _, name in ipairs(parts_of(metrics)) do
     if (metrics["reward/" .. name .. "/std"] or 0) > 1e-6 then moving[#moving + 1] = name end
   end
@@ -42,12 +43,26 @@ local function cancelling(metrics)
   return "; their parts vary (" .. table.concat(moving, ", ") .. ") but cancel each other"
 end
 
+local reasons = { { "all_right", "all right" }, { "all_wrong", "all wrong" },
+  { "all_truncated", "all cut off" }, { "parts_cancel", "parts that cancel" },
+  { "all_alike", "alike" } }
+
+--- " (40% all right, 20% all wrong)": why responses of a prompt have equal rewards.
+local function why_equal(m)
+  local out = {}
+  for _, r in ipairs(reasons) do
+    local share = m["group/" .. r[1]] or 0
+    if share > 0 then out[#out + 1] = ("%.0f%% %s"):format(100 * share, r[2]) end
+  end
+  return #out > 0 and " (" .. table.concat(out, ", ") .. ")" or ""
+end
+
 local function spread(self, m)
   local share = m["group/no_spread"]
   return self:lasting("spread", share and share > 0.5, function()
-    return ("%.0f%% of the prompts gave responses of equal reward, for %d steps: nothing is learnt "
-      .. "from them%s; easier or harder prompts, a larger rollout.n or loss.online_filtering "
-      .. "help"):format(100 * share, PATIENCE, cancelling(m))
+    return ("%.0f%% of the prompts gave responses of equal reward%s, for %d steps: nothing is "
+      .. "learnt from them%s; easier or harder prompts, a larger rollout.n or "
+      .. "loss.online_filtering help"):format(100 * share, why_equal(m), PATIENCE, cancelling(m))
   end)
 end
 
