@@ -7,6 +7,7 @@ typedef struct { int i, n; } rl_part;                 /* part i of n of the work
 typedef enum { RL_F32, RL_BF16, RL_I32 } rl_dtype;
 
 enum { RL_PANEL = 16 };    /* columns of a weight panel: w [n, k] is kept as [ceil(n/16)][k][16] */
+enum { RL_QUANT_GROUP = 32 };   /* numbers along k that share a scale in weights of few bits */
 
 /* n rows of keys, one after another, from row on. */
 typedef struct { int32_t row, n; } rl_span;

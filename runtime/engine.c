@@ -94,7 +94,10 @@ static void *work(void *arg) {
     pthread_mutex_lock(&e->lock);
     while (!e->quit) {
         end_cancelled(e);
-        if (seen != e->version && !e->stale) drop_all(e);
+        if (seen != e->version) {
+            if (!e->stale) drop_all(e);
+            e->replay->ready = false;                   /* copies of the weights in few bits are made anew */
+        }
         seen = e->version;
         if (!e->held) rl_engine_plan(e);
         if (e->held || !e->step.rows) {
@@ -246,6 +249,8 @@ static int check(const rl_engine *e, const rl_request *q) {
 }
 
 rl_replay *rl_engine_replay(rl_engine *e) { return e ? e->replay : NULL; }
+
+int rl_engine_quantise(rl_engine *e, int bits) { return e ? rl_replay_quantise(e->replay, bits) : -1; }
 
 int rl_engine_pictures(rl_engine *e, const rl_media *media, int n) {
     return e && media ? rl_media_pack_reserve(e->step.media, media, n) : -1;

@@ -10,8 +10,6 @@ int64_t rl_logprob_rows(int64_t vocab) {
     return rows < 16 ? 16 : rows > 256 ? 256 : rows;
 }
 
-static const void *weights(const rl_node *n) { return n->t == RL_BF16 ? (void *)n->in[1]->half : n->in[1]->data; }
-
 /* Labels for rows [r, r + rows): one a row, drawn from its logits. */
 static void draw(const rl_node *n, rl_part p, const rl_pairs *q, int64_t r, int64_t rows, float *logits) {
     rl_k->sample(p, q->label + r, logits, q->banned, q->how + r, rows, n->in[1]->dim[0]);
@@ -41,7 +39,7 @@ static void logprob_run(const rl_node *n, rl_part p) {
     const int64_t d = w->dim[1], vocab = w->dim[0], at_once = rl_logprob_rows(vocab);
     for (int64_t r = 0; r < x->dim[0]; r += at_once) {
         const int64_t rows = x->dim[0] - r < at_once ? x->dim[0] - r : at_once;
-        rl_k->matmul(p, n->t, logits, (float *)x->data + r * d, weights(n), NULL, rows, vocab, d);
+        rl_multiply(n, p, logits, (float *)x->data + r * d, NULL, rows);
         rl_pool_meet(p);
         if (q->how) draw(n, p, q, r, rows, logits);
         answer(n, p, q, r, rows, logits);

@@ -7,9 +7,8 @@ static const void *weights(const rl_node *n) {
 }
 
 static void linear_run(const rl_node *n, rl_part p) {
-    const rl_tensor *x = n->in[0], *w = n->in[1], *b = n->in[2];
-    rl_k->matmul(p, n->t, n->out[0]->data, x->data, weights(n), b ? b->data : NULL,
-                 rl_nrows(x), w->dim[0], w->dim[1]);
+    const rl_tensor *x = n->in[0], *b = n->in[2];
+    rl_multiply(n, p, n->out[0]->data, x->data, b ? b->data : NULL, rl_nrows(x));
 }
 static void linear_grad(const rl_node *n, rl_part p) {
     rl_tensor *x = n->in[0], *w = n->in[1];

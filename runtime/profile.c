@@ -63,16 +63,17 @@ static double flop_of(const rl_node *n, bool backward) {
     return (double)rl_numel(n->out[0]);
 }
 
-/* Every operand once: what is read and written at least.  In bf16 products read weights of two bytes. */
+/* Every operand once: what is read and written at least.  In bf16 products read weights of two bytes, quantised
+ * ones of a byte or half of one, and their scales. */
 static double bytes_of(const rl_node *n, bool backward) {
     double bytes = 0;
     for (int k = 0; k < RL_MAX_IN; k++) {
         const rl_tensor *x = n->in[k];
         if (!x || x->dtype == RL_TABLE) continue;
-        const bool half = n->t == RL_BF16 && x->panels && n->op != &rl_op_embedding;
+        const bool half = n->t == RL_BF16 && x->panels && n->op != &rl_op_embedding, few = n->quant && k == 1;
         const bool rows = n->op == &rl_op_embedding && k == 1;          /* the rows that are looked up */
         const double count = rows ? (double)rl_numel(n->out[0]) : (double)rl_numel(x);
-        bytes += (half ? 2 : 4) * count + (backward && x->needs_grad ? 8 * count : 0);
+        bytes += (few ? n->quant->bits / 8. + 1. / 16 : half ? 2 : 4) * count + (backward && x->needs_grad ? 8 * count : 0);
     }
     for (int k = 0; k < RL_MAX_OUT && n->out[k]; k++) bytes += 4.0 * (double)rl_numel(n->out[k]);
     return bytes;

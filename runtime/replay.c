@@ -36,13 +36,15 @@ static int check_weights(const rl_replay *r) {
     return 0;
 }
 
-/* Before the first run: numbers of all parameters, and copies in bf16 of those that the steps multiply by. */
+/* Before the first run: numbers of all parameters, and copies in bf16 or in few bits of those that the
+ * steps multiply by. */
 static int get_ready(rl_replay *r) {
     for (int s = 0; !r->ready && s < r->nforward; s++) {
         const rl_node *n = &r->steps[s].node;
         for (int k = 0; k < RL_MAX_IN; k++)
-            if (rl_param_touch(n->in[k], r->t == RL_BF16 && multiplies(n, n->in[k]))) return -1;
+            if (rl_param_touch(n->in[k], r->t == RL_BF16 && !n->quant && multiplies(n, n->in[k]))) return -1;
     }
+    if (!r->ready && rl_quant_make(r)) return -1;
     r->ready = true;
     return 0;
 }
@@ -62,6 +64,7 @@ rl_replay *rl_replay_new(rl_tape *t, const char *outputs, int train, int recompu
 void rl_replay_free(rl_replay *r) {
     if (!r) return;
     for (int s = 0; s < r->nsteps; s++) free(r->steps[s].zero);
+    rl_quant_free(r);
     rl_alloc_free(r->arena);
     free(r->value[0]), free(r->value[1]), free(r->steps), free(r->lives), free(r->asked);
     free(r->rows), free(r->most), free(r);

@@ -22,8 +22,11 @@ struct rl_replay {
     char *arena; int64_t arena_bytes, needed;
     const char *phase;              /* for the profile */
     bool laid_out, ready;           /* for the rows that are bound; the parameters have numbers */
+    int bits; rl_quant **quants; int nquants;   /* 0, or what products take weights in, and these weights */
 };
 
+int rl_quant_make(rl_replay *r);    /* weights of few bits from the parameters, now and after they change */
+void rl_quant_free(rl_replay *r);
 int rl_plan_build(rl_replay *r);    /* steps and lives, once */
 /* Offsets for rows by kind -> bytes; then shapes for the bound rows. */
 int64_t rl_plan_lay_out(rl_replay *r, const int64_t *rows);

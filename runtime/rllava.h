@@ -500,6 +500,10 @@ int rl_replay_bind(rl_replay *r, const char *input, const void *numbers);
 double rl_replay_bytes(rl_replay *r);
 /* Bytes of the copies in bf16 that its products read; 0 in f32. */
 double rl_replay_halves(const rl_replay *r);
+/* Products take their weights in 8 or 4 bits (the head always in 8), rounded by groups of 32 numbers with a scale, and
+ * their rows in 8 bits; before the first run.  Refuses replays that train. */
+int rl_replay_quantise(rl_replay *r, int bits);
+double rl_replay_quant_bytes(const rl_replay *r);
 /* Takes the arena for the bound rows: whatever has fewer rows of each kind then fits. */
 int rl_replay_reserve(rl_replay *r);
 /* Bytes that the look-ups of a tied embedding wait in, for a mini-batch of so many rows (0 where there is none);
@@ -581,6 +585,9 @@ void rl_engine_free(rl_engine *e);
 double rl_engine_bytes(rl_tape *tape, int dtype, int slots);
 /* Its replay, to bind the rows of its largest step and reserve them; before anything is submitted. */
 rl_replay *rl_engine_replay(rl_engine *e);
+/* Samples by weights of 8 or 4 bits, made anew from the parameters after each update; log-probs are then not the
+ * trainer's.  Before anything is submitted. */
+int rl_engine_quantise(rl_engine *e, int bits);
 /* Room for the pictures of n prompts like this one in a step; before anything is submitted. */
 int rl_engine_pictures(rl_engine *e, const rl_media *media, int n);
 

@@ -64,7 +64,12 @@ struct rl_node {
     double f[4];
     int i[4];
     rl_dtype t;                     /* what products take their operands in */
+    const struct rl_quant *quant;   /* in[1] in few bits, where the product takes it so */
 };
+/* A parameter in few bits, as quantise makes them. */
+typedef struct rl_quant { rl_tensor *w; int bits; uint8_t *codes; uint16_t *scales; } rl_quant;
+/* y = x in[1]^T + bias: from f32, from bf16 or from few bits, as the node says. */
+void rl_multiply(const rl_node *n, rl_part p, float *y, const float *x, const float *bias, int64_t rows);
 
 /* Which rows attend to which: see rl_run.  With a cache, rows are first put into its slots, and spans
  * name slots instead of rows. */

@@ -63,9 +63,10 @@ T.test("Lua of the house requires only modules that exist", function()
   end)
 end)
 
--- Lines of a file; the public header and the list of kernels are long by nature.
+-- Lines of a file; the public header and the lists of kernels and keys are long by nature.
 local most = { kernels = 400, runtime = 400, lua = 320, recipes = 320, rewards = 320 }
-local long = { ["runtime/rllava.h"] = true, ["kernels/kernels.def"] = true }
+local long = { ["runtime/rllava.h"] = true, ["kernels/kernels.def"] = true,
+  ["lua/rllava/key_list.lua"] = true }
 T.test("files stay short", function()
   for folder, limit in pairs(most) do
     each(folder, "%.[chl][u]?[a]?$", function(path, text)

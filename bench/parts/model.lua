@@ -10,9 +10,9 @@ local C = rl.C
 local dtypes = { { "f32", C.RL_FLOAT, "float", 4 }, { "bf16", C.RL_HALF, "half", 2 } }
 
 --- Seconds until n responses of so many tokens to each of so many prompts have come.
-local function sample(bench, p, dtype, prompts, n, length, tokens)
+local function sample(bench, p, dtype, prompts, n, length, tokens, weights)
   local r = require("rllava.rollout").new(p, { at_once = prompts * n, n = n, max_prompt = length, max_new = tokens,
-    dtype = dtype })
+    dtype = dtype, weights = weights })
   r.stop = {}
   local prompt = shapes.prompt(length)
   local times = bench.limits.measure(function()
@@ -40,6 +40,18 @@ local function rollout(bench, p, c, dtype)
   local long = quick and 256 or 1024
   bench.line(("prefill %s, %d tokens"):format(dtype[1], long), "tokens/s",
     sample(bench, p, dtype[2], 1, 1, long, 1), long, peak / (2 * (numbers - c.vocab_size * c.hidden_size)))
+end
+
+--- Decoding by weights of few bits, the head's always 8; the limit is the memory's alone.
+local function few_bits(bench, p, c)
+  local head, tokens = c.vocab_size * c.hidden_size, bench.quick and 8 or 32
+  for _, w in ipairs { { "int8", 8 }, { "int4", 4 } } do
+    local bytes = (shapes.numbers(c) - head) * (w[2] / 8 + 1 / 16) + head * (1 + 1 / 16)
+    for _, n in ipairs { 1, 8, 64 } do
+      bench.line(("decode %s, %d at once"):format(w[1], n), "tokens/s",
+        sample(bench, p, C.RL_FLOAT, 1, n, 4, tokens, w[1]), n * tokens, n * bench.machine.bytes / bytes)
+    end
+  end
 end
 
 --- Training on 8 sequences of 256 tokens, in a process of its own for its memory's sake.
@@ -86,6 +98,7 @@ return function(bench)
   for _, dtype in ipairs(dtypes) do
     rollout(bench, p, c, dtype)
   end
+  few_bits(bench, p, c)
   p = nil
   collectgarbage() collectgarbage()
   for _, dtype in ipairs(dtypes) do

@@ -196,6 +196,9 @@ key("rollout.at_once", "int>=1", 64, "responses decoded together, at most")
 key("rollout.val_sampled", "bool", false,
   "validate a second time, sampling as in training (metrics end in /sampled)")
 key("rollout.stop", "texts", nil, "texts that end a response")
+key("rollout.weights", { "same", "int8", "int4" }, "same",
+  "sample by the trainer's weights; or faster, by weights of few bits, whose log-probs differ "
+    .. "(mismatch/...): loss.rollout_is or loss.tis_imp_ratio_cap must then correct for them")
 key("rollout.seed", "int>=0", nil, "of the sampling; null: trainer.seed")
 for _, k in ipairs {
   { "n", "int>=1", 1, "responses to each prompt in validation" },

@@ -107,6 +107,10 @@ local function put_engine(p, cfg, actor)
   local w = p.worst
   local replay = ffi.gc(check(C.rl_replay_new(actor.model.tape, "logp entropy", 0, 0,
     dtype_of(cfg))), C.rl_replay_free)
+  local bits = require("rllava.rollout").bits[cfg.rollout.weights]
+  if bits then check(C.rl_replay_quantise(replay, bits)) end
+  put(p, "quantised weights", C.rl_replay_quant_bytes(replay),
+    cfg.rollout.weights .. ", of the rollout")
   worst.bind(replay, w, w.step)
   put(p, "KV cache", C.rl_engine_bytes(actor.model.tape, dtype_of(cfg), w.slots),
     ("%d slots, %d responses at once"):format(w.slots, cfg.rollout.at_once))

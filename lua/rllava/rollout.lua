@@ -24,6 +24,9 @@ local function banned_ids(policy)
   return banned, vocab
 end
 
+--- Bits of the weights that are sampled by, by the names of rollout.weights; same: the trainer's.
+Rollout.bits = { int8 = 8, int4 = 4 }
+
 --- Rows of prompts in one step of the engine, at most.
 Rollout.PROMPT_ROWS = 2048
 
@@ -36,13 +39,16 @@ function Rollout.slots(options)
 end
 
 --- options: at_once samples decoded together; max_prompt, max_new tokens; n samples a prompt, as a
---- rule; dtype; skip_special = false keeps special tokens in r.text.  The cache has room for so many at their longest.
+--- rule; dtype; weights: same, int8 or int4; skip_special = false keeps special tokens in r.text.
+--- The cache has room for so many at their longest.
 function Rollout.new(policy, options)
   local self = setmetatable({ policy = policy, options = options, waiting = {} }, Rollout)
   local banned, vocab = banned_ids(policy)
   self.engine = check(C.rl_engine_new(policy.model.tape, options.dtype or C.RL_FLOAT,
     Rollout.slots(options), options.at_once or 64, options.prompt_rows or Rollout.PROMPT_ROWS, banned,
     vocab))
+  local bits = Rollout.bits[options.weights]
+  if bits then check(C.rl_engine_quantise(self.engine, bits)) end
   self.stop = policy:stop_ids()
   return self
 end

@@ -84,7 +84,7 @@ local function rollout(self, cfg)
   local hints = cfg.loss.prefix_strategy == "random" or cfg.loss.prefix_strategy == "hint"
   return require("rllava.rollout").new(self.policy, { n = hints and 1 or r.n, at_once = r.at_once,
     skip_special = cfg.reward_options.skip_special_tokens, dtype = dtype(cfg), max_new = max_new,
-    max_prompt = cfg.data.max_prompt_length + (hints and max_new or 0) })
+    max_prompt = cfg.data.max_prompt_length + (hints and max_new or 0), weights = r.weights })
 end
 
 --- Refuses keys that this algorithm would not heed, or that it needs and that are not set.
@@ -123,6 +123,17 @@ local function frozen(policy, cfg)
   local t = cfg.trainer
   return require("rllava.reference").new(policy, t.micro_tokens, t.score_rows or t.micro_rows,
     temperature(cfg), dtype(cfg))
+end
+
+--- Samples of other weights than the trainer's are corrected for, or refused.
+local function check_weights(cfg)
+  local loss = cfg.loss
+  if cfg.rollout.weights ~= "same" and not cfg.algorithm.supervised and loss.rollout_is == "none"
+    and loss.tis_imp_ratio_cap <= 0 then
+    rl.raise("rollout.weights: %s: expected loss.rollout_is=token (or sequence) or "
+      .. "loss.tis_imp_ratio_cap=2, which correct for what it samples, found none",
+      cfg.rollout.weights)
+  end
 end
 
 --- A model of another name whose log-probs of these tokens mean the same.
@@ -201,6 +212,7 @@ function setup.open(cfg, purpose)
     ranks = require("rllava.dist").alone }
   self.needs = algorithm.asks(cfg)
   check_needs(self.needs, cfg.algorithm, cfg)
+  if not purpose then check_weights(cfg) end
   check_frozen(cfg)
   self.plan = not purpose and require("rllava.plan").check(cfg) or nil
   self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed,
