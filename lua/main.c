@@ -98,7 +98,8 @@ int main(int argc, char **argv) {
     static const char start[] = "return require('rllava.cli').main(arg)";
     int failed = luaL_loadbuffer(L, start, sizeof start - 1, "@lua/rllava/main") ||
                  lua_pcall(L, 0, 1, 0);
-    if (failed) fprintf(stderr, "rllava: %s\n", lua_tostring(L, -1));
+    const char *why = failed ? lua_tostring(L, -1) : NULL;
+    if (failed) fprintf(stderr, "rllava: %s\n", why ? why : "an error that is no text");
     int status = failed ? 1 : (int)lua_tointeger(L, -1);
     lua_close(L);
     return status;

@@ -36,3 +36,23 @@ T.test("a tokenizer of the house takes digits one by one, or up to three at once
   end
   T.equal({ tokens(nil), tokens(3) }, { 8, 5 })
 end)
+
+T.test("a config.json that is no model's is refused by the field", function()
+  local function refused(message, changes)
+    local config = { model_type = "qwen2", hidden_size = 64, intermediate_size = 96,
+      num_hidden_layers = 1, num_attention_heads = 4, vocab_size = 20 }
+    for k, v in pairs(changes) do config[k] = v end
+    T.raises("config.json: " .. message, function() rl.policy.new(config) end)
+  end
+  local null = rl.json.null
+  refused("hidden_size: expected a number, found none", { hidden_size = null })
+  refused("hidden_size: expected a whole number above 0, found 64.5", { hidden_size = 64.5 })
+  refused("num_hidden_layers: expected a whole number above 0, found many",
+    { num_hidden_layers = "many" })
+  refused("head_dim: expected a whole number above 0, found 12.8", { num_attention_heads = 5 })
+  refused("text_config: expected an object, found 5", { text_config = 5 })
+  refused("vision_config: expected an object, found a list", { vision_config = { 1 } })
+  refused("rope_scaling: expected an object, found yarn", { rope_scaling = "yarn" })
+  refused("vision_config.depth: expected a whole number above 0, found -1",
+    { model_type = "qwen2_5_vl", vision_config = { depth = -1 } })
+end)

@@ -57,6 +57,7 @@ local function item(g, key, kind, i)
     return n
   end
   local text = C.rl_gguf_text(g.handle, key, i, length)
+  if text == nil then rl.raise("%s: expected texts below 2 GiB, found a longer one", g.path) end
   return ffi.string(text, length[0])
 end
 

@@ -49,6 +49,29 @@ local function plain(v)
   return t
 end
 
+--- Refuses v, where it is there, unless it is an object.
+local function want_object(v, file, name)
+  if v == nil or type(v) == "table" and not json.is_array(v) then return end
+  rl.raise("%s: %s: expected an object, found %s", file, name,
+    type(v) == "table" and "a list" or tostring(v))
+end
+
+-- Fields that count something.
+local counts = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+  "num_key_value_heads", "head_dim", "vocab_size", "depth", "num_heads", "in_channels",
+  "patch_size", "spatial_merge_size", "temporal_patch_size", "window_size", "out_hidden_size" }
+
+--- Refuses those of t that are no whole numbers above 0.
+local function want_counts(t, file, prefix)
+  for _, name in ipairs(counts) do
+    local v = t[name]
+    if v ~= nil and (type(v) ~= "number" or v < 1 or v ~= math.floor(v)) then
+      rl.raise("%s: %s%s: expected a whole number above 0, found %s", file, prefix, name,
+        tostring(v))
+    end
+  end
+end
+
 local function fill(t, defaults)
   for k, v in pairs(defaults or {}) do
     if t[k] == nil then t[k] = v end
@@ -66,10 +89,15 @@ local function rope(t, theta)
 end
 
 --- rope_parameters ("v5"), or rope_theta beside rope_scaling ("hub") -> rope_parameters.
-local function rope_parameters(text)
+local function rope_parameters(text, file)
   local r = text.rope_parameters
+  want_object(r, file, "rope_parameters")
+  want_object(text.rope_scaling, file, "rope_scaling")
   if r and (r.full_attention or r.sliding_attention) then
-    for _, layer in pairs(r) do rope(layer, text.rope_theta) end
+    for name, layer in require("rllava").sorted(r) do
+      want_object(layer, file, "rope_parameters." .. name)
+      rope(layer, text.rope_theta)
+    end
   else
     r = rope(r or text.rope_scaling or {}, text.rope_theta)
     text.rope_theta = r.rope_theta
@@ -78,23 +106,27 @@ local function rope_parameters(text)
   text.rope_parameters = r
 end
 
-local function text_part(c)
+local function text_part(c, file)
   local text = c.text_config or c
-  local kind = (text.model_type or c.model_type or ""):gsub("_text$", "")
+  local kind = (text.model_type or c.model_type):gsub("_text$", "")
   fill(text, text_defaults[kind] or text_defaults[kind .. "_text"])
-  rope_parameters(text)
+  rope_parameters(text, file)
+  local prefix = text == c and "" or "text_config."
+  want_counts(text, file, prefix)
   text.num_key_value_heads = text.num_key_value_heads or text.num_attention_heads
   if not text.head_dim and text.hidden_size and text.num_attention_heads then
     text.head_dim = text.hidden_size / text.num_attention_heads
   end
+  want_counts({ head_dim = text.head_dim }, file, prefix)
   if text.use_sliding_window == false then text.sliding_window = nil end
   return text
 end
 
-local function vision_part(c)
+local function vision_part(c, file)
   local v = c.vision_config
   if not v then return end
   v.in_channels, v.in_chans = v.in_channels or v.in_chans, nil
+  want_counts(v, file, "vision_config.")
   return fill(v, vision_defaults[v.model_type] or vision_defaults[c.model_type])
 end
 
@@ -117,14 +149,16 @@ function M.normalise(raw, file)
   if type(c.model_type) ~= "string" then
     rl.raise("%s: model_type: expected a text, found %s", file, tostring(c.model_type))
   end
-  local text, flat = nil, c.text_config == nil
+  local flat = c.text_config == nil
+  want_object(c.text_config, file, "text_config")
+  want_object(c.vision_config, file, "vision_config")
   if c.model_type == "llava" then fill(c, llava) end
   c.tie_word_embeddings = tied(c, c.text_config or c)
-  text = text_part(c)
+  local text = text_part(c, file)
   c.dtype = c.dtype or c.torch_dtype or text.dtype or text.torch_dtype
   c.torch_dtype = nil
   c.image_token_id = c.image_token_id or c.image_token_index
-  c.vision_config = vision_part(c)
+  c.vision_config = vision_part(c, file)
   if flat then
     c.text_config = {}
     for k, v in pairs(c) do

@@ -77,9 +77,16 @@ function llama.text(m, c, around)
   m:head(h, m:rmsnorm(prefix .. ".norm", c.hidden_size, c.rms_norm_eps), w)
 end
 
+-- What a config must say where its class assumes nothing.
+local needed = { "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+  "vocab_size" }
+
 --- The text side of a config (normalised by hf_config) with what the family adds to it.
 function llama.config(config)
   local c, family = config.text_config, config.model_type
+  for _, name in ipairs(needed) do
+    if not c[name] then rl.raise("config.json: %s: expected a number, found none", name) end
+  end
   local qwen2 = family:find "^qwen2" ~= nil
   c.qk_norm = family:find "^qwen3" ~= nil
   c.output_bias = c.attention_bias and not qwen2 or false
