@@ -309,6 +309,9 @@ T.test("trainer.save_limit keeps the newest, and the best beside them", function
     for i, c in ipairs(run:checkpoints()) do steps[i] = c.step end
     T.equal(steps, case[2])
     run:close()
+    local said = files.read(scratch .. "/limit-" .. case[1] .. "/log.txt")
+    local kept = case[1] == "true" and "checkpoints/global_step_2" or "not saved"
+    assert(said:find("best:       0.9 after step 2, " .. kept, 1, true), said)
   end
 end)
 

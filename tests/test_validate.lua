@@ -70,8 +70,8 @@ T.test("a validated batch: means over prompts under their names", function()
     { prompt = { n = 1 }, responses = { r(0, "x"), r(0, "y"), r(0, "y"), r(1, "w") } } }, "/s")
   T.near({ out["val/accuracy_reward/s"], out["val/reward_score/s"], out["val/pass@1/s"],
     out["val/pass@2/s"], out["val/pass@4/s"], out["val/majority@4/s"],
-    out["val_response_length/mean/s"] },
-    { 3 / 8, 0.9 * 3 / 8 + 0.1, 3 / 8, (5 / 6 + 1 / 2) / 2, 1, 0.5, 3 }, 1e-12)
+    out["val_response_length/mean/s"], out["val_prompt_length/max/s"] },
+    { 3 / 8, 0.9 * 3 / 8 + 0.1, 3 / 8, (5 / 6 + 1 / 2) / 2, 1, 0.5, 3, 1 }, 1e-12)
   assert(out["val_ci/pass@2/s/low"] < 2 / 3 and out["val_ci/pass@2/s/high"] > 2 / 3)
 end)
 

@@ -272,6 +272,45 @@ T.test("workers die with their pool, and with a parent that is killed", function
   children:close()
 end)
 
+-- What a reward does with a response of that name, and what is said of it.
+local hostile = {
+  { "loops", "while true do end", "no result within" },
+  { "searches", "return (('a'):rep(3e6)):find(('a*'):rep(20) .. 'b')", "no result within" },
+  { "errs", "error 'no way'", "no way" },
+  { "nan", "return 0 / 0", "expected a finite number, got NaN" },
+  { "nothing", "return nil", "expected a number or a table with overall, got nothing" },
+  { "text", "return '1'", 'got the text "1"' },
+  { "exits", "os.exit(0)", "its worker ended" },
+  { "allocates", "local t = {} while true do t[#t + 1] = ('x'):rep(2 ^ 20) .. #t end", "64 MiB" },
+}
+
+T.test("hostile rewards: each named, bounded, counted; none of 10,000 others is lost", function()
+  local code = { "return function(response, answer)" }
+  for i, h in ipairs(hostile) do
+    code[i + 1] = ("if response == '%s' then %s end"):format(h[1], h[2])
+  end
+  code[#code + 1] = "return { overall = #response, echo = answer } end"
+  local p = pool({ table.concat(code, "\n") }, { timeout = 0.4, memory = 64 })
+  local long, bad = ("x"):rep(1e6), 0
+  for i = 1, 10000 do
+    if i % 1250 == 0 then
+      bad = bad + 1
+      p:submit("bad " .. bad, hostile[bad][1])
+    end
+    p:submit(i, i % 1000 == 0 and long or "x", i)
+  end
+  local r = p:finish()
+  for i = 1, 10000 do
+    T.equal(r[i], { overall = i % 1000 == 0 and 1e6 or 1, parts = { echo = i } })
+  end
+  for i, h in ipairs(hostile) do
+    local why = r["bad " .. i].error
+    assert(why and why:find("^r1: ") and why:find(h[3], 1, true), h[1] .. ": " .. tostring(why))
+  end
+  T.equal({ p.counts.calls, p.counts.failures, #p:take_failures() }, { 10008, 8, 8 })
+  p:close()
+end)
+
 T.test("pictures of a row stay behind, paths go along", function()
   local p = pool { [[return function(_, _, row)
     local n = 0

@@ -1,6 +1,7 @@
 --- What a run says while it goes: one line that changes in place on a terminal, plain lines
 --- elsewhere; all of it, with the time, in log.txt.
 local rl = require "rllava.ffi"
+local files = require "rllava.files"
 local C = rl.C
 
 local log = {}
@@ -139,6 +140,11 @@ function log.summary(run, extra)
   end
   for _, text in ipairs(extra or {}) do out[#out + 1] = text end
   local step = run.last_samples
+  if run.best then
+    local place = ("checkpoints/global_step_%d"):format(run.best.step)
+    local kept = files.kind(files.join(run.folder, place)) and ", " .. place or ", not saved"
+    out[#out + 1] = ("best:       %.4g after step %d%s"):format(run.best.score, run.best.step, kept)
+  end
   out[#out + 1] = "outputs in " .. run.folder
   if step then out[#out + 1] = ("responses:  rllava show %s %d"):format(run.folder, step) end
   if run.events then out[#out + 1] = "curves:     tensorboard --logdir " .. run.folder end

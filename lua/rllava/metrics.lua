@@ -213,13 +213,12 @@ function metrics.of_batch(batch, clock, max_prompt)
   return out
 end
 
---- val/... of validated responses (see estimate.of_batch) and val_response_length/...; suffix sets
---- other decodings and sets apart.
+--- val/... of validated responses (see estimate.of_batch), val_response_length/... and
+--- val_prompt_length/...; suffix sets other decodings and sets apart.
 function metrics.of_validation(batch, suffix)
   local out = {}
   for name, v in pairs(metrics.of_batch(batch)) do
-    local length = name:match "^response_length/(.+)$"
-    if length then out["val_response_length/" .. length .. suffix] = v end
+    if name:find "^%a+_length/" then out["val_" .. name .. suffix] = v end
   end
   require("rllava.estimate").of_batch(out, batch, suffix)
   return out
