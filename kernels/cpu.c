@@ -23,8 +23,9 @@ const rl_kernels *rl_k = &generic;
 
 int rl_kernels_choose(const char *isa) {
     const int has2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const int has512 = has2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    const int has512 = has2 && __builtin_cpu_supports("avx512f") &&
+                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                       __builtin_cpu_supports("avx512dq");
     if (!isa) rl_k = has512 ? &avx512 : has2 ? &avx2 : &generic;
     else if (!strcmp(isa, "avx512") && has512) rl_k = &avx512;
     else if (!strcmp(isa, "avx2") && has2) rl_k = &avx2;

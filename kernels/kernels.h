@@ -15,17 +15,19 @@ typedef struct { int32_t row, n; } rl_span;
  * causal: the run's own rows are the last qn of these keys, and query i sees keys - qn + i + 1. */
 typedef struct { int32_t q0, qn, span0, spans, keys, causal; } rl_run;
 
-/* How one row is sampled.  top_k 0, top_p 1, min_p 0: off.  temperature 0: the largest logit.  bias [nbias] is
- * added to the logits of ids bias_id first. */
+/* How one row is sampled.  top_k 0, top_p 1, min_p 0: off.  temperature 0: the largest logit.  bias
+ * [nbias] is added to the logits of ids bias_id first. */
 typedef struct {
     float temperature, top_p, min_p; int32_t top_k; uint64_t seed, counter;
     const int32_t *bias_id; const float *bias; int32_t nbias;
 } rl_sampling;
 
-/* A code of 8 bits for numbers of magnitude 0 to 1.  value by code, ascending; RL_CODE_ZERO is the zero of the code
- * with signs.  Magnitudes have ranks: above[k] lies midway between ranks k and k + 1, and start[cell] is the rank at the
- * lower end of a cell, which are 128 to an octave from 2^-24 on, so narrow that only one rank can end in it. */
-enum { RL_CODE_BLOCK = 256, RL_CODE_ZERO = 127, RL_CODE_FIRST = (127 - 24) * 128, RL_CODE_CELLS = 24 * 128 + 1 };
+/* A code of 8 bits for numbers of magnitude 0 to 1.  value by code, ascending; RL_CODE_ZERO is the
+ * zero of the code with signs.  Magnitudes have ranks: above[k] lies midway between ranks k and k +
+ * 1, and start[cell] is the rank at the lower end of a cell, which are 128 to an octave from 2^-24
+ * on, so narrow that only one rank can end in it. */
+enum { RL_CODE_BLOCK = 256, RL_CODE_ZERO = 127, RL_CODE_FIRST = (127 - 24) * 128,
+       RL_CODE_CELLS = 24 * 128 + 1 };
 typedef struct { float value[256], above[256]; int32_t start[RL_CODE_CELLS]; } rl_code;
 
 /* Elementwise operations; a, b: their parameters. */

@@ -7,7 +7,8 @@ void CPU(peak)(rl_part p, rl_dtype t, float *out, int64_t n) {
     vec sum[CHAINS];
     const vec x = vec_all(out[0]), y = vec_all(out[1]);
     const pairs z = pairs_load(out);
-    for (int i = 0; i < CHAINS; i++) sum[i] = vec_all(out[2] * (float)i);        /* unlike each other, or they become one */
+    for (int i = 0; i < CHAINS; i++)        /* unlike each other, or they become one */
+        sum[i] = vec_all(out[2] * (float)i);
     if (f == DOT)
         for (int64_t r = 0; r < n; r++)
             for (int i = 0; i < CHAINS; i++) sum[i] = vec_dot(out[0], z, sum[i]);

@@ -21,10 +21,14 @@ static double block_sum(const float *p, int64_t n) {
 #pragma omp simd
         for (int l = 0; l < 8; l++) lane[l] += (double)p[i + l];
     for (int64_t i = whole; i < n; i++) lane[i - whole] += (double)p[i];
-    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+    const double even = (lane[0] + lane[4]) + (lane[2] + lane[6]);
+    const double odd = (lane[1] + lane[5]) + (lane[3] + lane[7]);
+    return even + odd;
 }
 
-static inline int64_t block_end(int64_t from, int64_t n) { return n - from < BLOCK ? n : from + BLOCK; }
+static inline int64_t block_end(int64_t from, int64_t n) {
+    return n - from < BLOCK ? n : from + BLOCK;
+}
 
 static double sum_all(const float *p, int64_t n) {
     double sum = 0;
@@ -46,7 +50,7 @@ static int32_t walk(const float *p, int64_t n, double u) {
             if (p[i] > 0) last = (int32_t)i;
             if ((walked += p[i]) > u) return (int32_t)i;
         }
-        return last;                        /* the same numbers in another order fell short of u by a rounding */
+        return last;        /* the same numbers in another order fell short of u by a rounding */
     }
     for (int64_t i = n - 1; i > 0; i--)
         if (p[i] > 0) return (int32_t)i;
@@ -62,7 +66,8 @@ static int64_t sorted(choice *c, const float *p, int64_t vocab, float least) {
     return n;
 }
 
-/* Of the n first in order: the fewest that reach top_p of what top_k left; -1 where n are too few to tell. */
+/* Of the n first in order: the fewest that reach top_p of what top_k left;
+ * -1 where n are too few to tell. */
 static int64_t kept_of(const choice *c, int64_t n, bool all, double total, const rl_sampling *how) {
     const bool by_count = how->top_k > 0;
     if (!all && by_count && n < how->top_k) return -1;
@@ -76,8 +81,9 @@ static int64_t kept_of(const choice *c, int64_t n, bool all, double total, const
     return kept == n && !all && !by_count && reached < how->top_p * sum ? -1 : kept;
 }
 
-/* Zeroes all but the top_k most likely, then all but the fewest that reach top_p of their sum, then those below min_p
- * times the largest, which is 1; ties go to the lower id.  Only as many as are needed are put in order. */
+/* Zeroes all but the top_k most likely, then all but the fewest that reach top_p of their sum, then
+ * those below min_p times the largest, which is 1; ties go to the lower id.
+ * Only as many as are needed are put in order. */
 static void narrow(float *p, choice *c, int64_t vocab, const rl_sampling *how) {
     if (how->top_k > 0 || how->top_p < 1) {
         const double total = sum_all(p, vocab);
@@ -107,7 +113,8 @@ static int32_t likeliest(const float *z, const uint8_t *banned, int64_t vocab) {
 }
 
 /* p, c: room for vocab. */
-static int32_t one(float *p, choice *c, const float *z, const uint8_t *banned, const rl_sampling *how, int64_t vocab) {
+static int32_t one(float *p, choice *c, const float *z, const uint8_t *banned,
+                   const rl_sampling *how, int64_t vocab) {
     const int32_t best = likeliest(z, banned, vocab);
     if (how->temperature <= 0 || (banned && banned[best])) return best;
     const float it = 1 / how->temperature, max = z[best] * it;
@@ -121,19 +128,29 @@ static int32_t one(float *p, choice *c, const float *z, const uint8_t *banned, c
     return walk(p, vocab, uniform(r) * sum_all(p, vocab));
 }
 
-void CPU(sample)(rl_part p, int32_t *token, float *logits, const uint8_t *banned, const rl_sampling *how,
-                 int64_t rows, int64_t vocab) {
+/* The same of logits z that the bias is added to, and that are as before afterwards. */
+static int32_t biased(float *p, choice *c, float *z, const uint8_t *banned,
+                      const rl_sampling *how, int64_t vocab) {
+    float *old = malloc(4 * (size_t)how->nbias);
+    for (int32_t i = 0; i < how->nbias; i++) {
+        old[i] = z[how->bias_id[i]];
+        z[how->bias_id[i]] += how->bias[i];
+    }
+    const int32_t token = one(p, c, z, banned, how, vocab);
+    for (int32_t i = how->nbias - 1; i >= 0; i--) z[how->bias_id[i]] = old[i];
+    free(old);
+    return token;
+}
+
+void CPU(sample)(rl_part p, int32_t *token, float *logits, const uint8_t *banned,
+                 const rl_sampling *how, int64_t rows, int64_t vocab) {
     if (first(p, rows) == last(p, rows)) return;
     choice *c = malloc((sizeof *c + 4) * (size_t)vocab);
+    float *room = (float *)(c + vocab);
     for (int64_t r = first(p, rows); r < last(p, rows); r++) {
-        float *z = logits + r * vocab, *old = how[r].nbias ? malloc(4 * (size_t)how[r].nbias) : NULL;
-        for (int32_t i = 0; i < how[r].nbias; i++) {
-            old[i] = z[how[r].bias_id[i]];
-            z[how[r].bias_id[i]] += how[r].bias[i];
-        }
-        token[r] = one((float *)(c + vocab), c, z, banned, &how[r], vocab);
-        for (int32_t i = how[r].nbias - 1; i >= 0; i--) z[how[r].bias_id[i]] = old[i];
-        free(old);
+        float *z = logits + r * vocab;
+        token[r] = how[r].nbias ? biased(room, c, z, banned, &how[r], vocab)
+                                : one(room, c, z, banned, &how[r], vocab);
     }
     free(c);
 }

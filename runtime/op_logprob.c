@@ -1,5 +1,5 @@
-/* The vocabulary head: log-probabilities of labels without ever holding [rows x vocabulary]; logits are made
- * some rows at a time, and made again in backward. */
+/* The vocabulary head: log-probabilities of labels without ever holding [rows x vocabulary]; logits
+ * are made some rows at a time, and made again in backward. */
 #include "runtime.h"
 #include "memory.h"
 
@@ -11,24 +11,28 @@ int64_t rl_logprob_rows(int64_t vocab) {
 }
 
 /* Labels for rows [r, r + rows): one a row, drawn from its logits. */
-static void draw(const rl_node *n, rl_part p, const rl_pairs *q, int64_t r, int64_t rows, float *logits) {
+static void draw(const rl_node *n, rl_part p, const rl_pairs *q, int64_t r, int64_t rows,
+                 float *logits) {
     rl_k->sample(p, q->label + r, logits, q->banned, q->how + r, rows, n->in[1]->dim[0]);
     rl_pool_meet(p);
 }
 
-/* Runs of rows that share a temperature are answered together; a greedy row counts as temperature 1. */
+/* Runs of rows that share a temperature are answered together;
+ * a greedy row counts as temperature 1. */
 static float temperature(const rl_pairs *q, int64_t r) {
     if (!q->how) return q->temperature;
     return q->how[r].temperature > 0 ? q->how[r].temperature : 1;
 }
 
-static void answer(const rl_node *n, rl_part p, const rl_pairs *q, int64_t r, int64_t rows, const float *logits) {
+static void answer(const rl_node *n, rl_part p, const rl_pairs *q, int64_t r, int64_t rows,
+                   const float *logits) {
     float *logp = n->out[0]->data, *entropy = n->out[1]->data, *lse = n->out[2]->data;
     const int64_t vocab = n->in[1]->dim[0];
     for (int64_t i = 0, j; i < rows; i = j) {
         const float t = temperature(q, r + i);
         for (j = i + 1; j < rows && temperature(q, r + j) == t;) j++;
-        rl_k->logprob(p, logp, entropy, lse + r + i, logits + i * vocab, q->first + r + i, q->label, j - i, vocab, 1 / t);
+        rl_k->logprob(p, logp, entropy, lse + r + i, logits + i * vocab, q->first + r + i,
+                      q->label, j - i, vocab, 1 / t);
     }
 }
 
@@ -61,18 +65,21 @@ static void add_rows(rl_part p, float *dx, const float *sum, int64_t n) {
     for (int64_t i = p.i * n / p.n; i < (p.i + 1) * n / p.n; i++) dx[i] += sum[i];
 }
 
-/* Towards x, the ids are summed slice by slice: in one chain over the whole vocabulary the many small probabilities
- * would be lost behind the few large ones (0.2% of the gradient of norms, with 49152 ids). */
-static void slice_grad(const rl_node *n, rl_part p, int64_t r, int64_t rows, int64_t v, float *logits, float *sum) {
+/* Towards x, the ids are summed slice by slice: in one chain over the whole vocabulary the many
+ * small probabilities would be lost behind the few large ones (0.2% of the gradient of norms, with
+ * 49152 ids). */
+static void slice_grad(const rl_node *n, rl_part p, int64_t r, int64_t rows, int64_t v,
+                       float *logits, float *sum) {
     rl_tensor *x = n->in[0], *w = n->in[1];
     const rl_pairs *q = n->in[2]->data;
     const int64_t d = w->dim[1], ids = w->dim[0] - v < SLICE ? w->dim[0] - v : SLICE;
-    const float *xr = (float *)x->data + r * d;
+    const float *xr = (float *)x->data + r * d, *entropy = n->out[1]->data;
+    const float *lse = (float *)n->out[2]->data + r;
     float *dx = rl_grad_or_null(x), *dw = rl_grad_or_null(w);
     rl_k->matmul(p, n->t, logits, xr, weights_from(n, v), NULL, rows, ids, d);
     if (dx) rl_k->fill(p, sum, 0, rows * d);
     rl_pool_meet(p);
-    rl_k->logprob_grad(p, logits, rl_grad(n->out[0]), rl_grad(n->out[1]), (float *)n->out[2]->data + r, n->out[1]->data,
+    rl_k->logprob_grad(p, logits, rl_grad(n->out[0]), rl_grad(n->out[1]), lse, entropy,
                        q->first + r, q->label, rows, v, ids, 1 / q->temperature);
     rl_pool_meet(p);
     if (dx) rl_k->matmul_dx(p, n->t, sum, logits, weights_from(n, v), rows, ids, d);
@@ -85,11 +92,13 @@ static void slice_grad(const rl_node *n, rl_part p, int64_t r, int64_t rows, int
 static void logprob_grad(const rl_node *n, rl_part p) {
     const rl_tensor *x = n->in[0], *w = n->in[1];
     const int64_t d = w->dim[1], vocab = w->dim[0], wide = vocab < SLICE ? vocab : SLICE;
-    const int64_t room = rl_logprob_rows(vocab) * vocab / (wide + d), at_once = room < 2 ? 2 : room / 2 * 2;
-    float *logits = n->out[3]->data;                        /* [at_once, wide], behind it the sum [at_once, d] */
+    const int64_t room = rl_logprob_rows(vocab) * vocab / (wide + d);
+    const int64_t at_once = room < 2 ? 2 : room / 2 * 2;
+    /* [at_once, wide], behind it [at_once, d] */
+    float *logits = n->out[3]->data, *sum = logits + at_once * wide;
     for (int64_t r = 0; r < x->dim[0]; r += at_once) {
         const int64_t rows = x->dim[0] - r < at_once ? x->dim[0] - r : at_once;
-        for (int64_t v = 0; v < vocab; v += SLICE) slice_grad(n, p, r, rows, v, logits, logits + at_once * wide);
+        for (int64_t v = 0; v < vocab; v += SLICE) slice_grad(n, p, r, rows, v, logits, sum);
     }
 }
 
@@ -101,14 +110,18 @@ const rl_op rl_op_logprob = { "logprob", logprob_run, logprob_grad, 7, 15, logpr
 rl_tensor *rl_logprob(rl_tensor *x, rl_tensor *w, rl_tensor *pairs) {
     if (!x || !w || !pairs) return NULL;
     if (x->ndim != 2 || w->ndim != 2 || !w->panels || w->dim[1] != x->dim[1])
-        return rl_fail("logprob: w: expected a parameter [vocab, %lld] as x %s, got %s", (long long)rl_cols(x),
-                       rl_shape(x), rl_shape(w));
-    if (pairs->dtype != RL_TABLE) return rl_fail("logprob: pairs: expected a table of pairs, got numbers");
-    const int64_t vocab = w->dim[0], rows = rl_logprob_rows(vocab), least = (2 * (SLICE + w->dim[1]) + vocab - 1) / vocab;
+        return rl_fail("logprob: w: expected a parameter [vocab, %lld] as x %s, got %s",
+                       (long long)rl_cols(x), rl_shape(x), rl_shape(w));
+    if (pairs->dtype != RL_TABLE)
+        return rl_fail("logprob: pairs: expected a table of pairs, got numbers");
+    const int64_t vocab = w->dim[0], rows = rl_logprob_rows(vocab);
+    const int64_t least = (2 * (SLICE + w->dim[1]) + vocab - 1) / vocab;
     const int64_t scratch[] = { rows > least ? rows : least, vocab };
-    return rl_apply(&rl_op_logprob, (rl_node){ .in = { x, w, pairs },
-                    .out = { rl_new(RL_F32, 1, pairs->dim), rl_new(RL_F32, 1, pairs->dim), rl_new(RL_F32, 1, x->dim),
-                             rl_new(RL_I32 /* no gradient */, 2, scratch) } });
+    rl_tensor *logp = rl_new(RL_F32, 1, pairs->dim), *entropy = rl_new(RL_F32, 1, pairs->dim);
+    rl_tensor *lse = rl_new(RL_F32, 1, x->dim);
+    rl_tensor *logits = rl_new(RL_I32, 2, scratch);         /* integers: they have no gradient */
+    const rl_node n = { .in = { x, w, pairs }, .out = { logp, entropy, lse, logits } };
+    return rl_apply(&rl_op_logprob, n);
 }
 
 rl_tensor *rl_entropy_of(rl_tensor *logprob) {

@@ -16,8 +16,14 @@ static double seconds(rl_task *task, void *arg) {
 }
 
 typedef struct { rl_dtype t; float *out; const float *x; } job;
-static void multiply(void *arg, rl_part p) { rl_k->peak(p, ((job *)arg)->t, ((job *)arg)->out, ROUNDS); }
-static void stream(void *arg, rl_part p) { rl_k->stream(p, ((job *)arg)->out, ((job *)arg)->x, FLOATS); }
+static void multiply(void *arg, rl_part p) {
+    const job *j = arg;
+    rl_k->peak(p, j->t, j->out, ROUNDS);
+}
+static void stream(void *arg, rl_part p) {
+    const job *j = arg;
+    rl_k->stream(p, j->out, j->x, FLOATS);
+}
 
 static float *room_for_parts(void) {
     const int n = 16 * (1 + rl_pool_size());

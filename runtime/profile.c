@@ -40,7 +40,7 @@ void rl_profile_add(rl_event e) {
 
 static bool is(const rl_node *n, const char *name) { return !strcmp(n->op->name, name); }
 
-/* Multiply-adds of a product count 2; backward gives towards x and towards w, where they are asked for. */
+/* Multiply-adds of a product count 2; backward, once towards x and once towards w, where asked. */
 static double flop_of(const rl_node *n, bool backward) {
     const rl_tensor *x = n->in[0], *w = n->in[1];
     if (is(n, "linear")) {
@@ -63,17 +63,18 @@ static double flop_of(const rl_node *n, bool backward) {
     return (double)rl_numel(n->out[0]);
 }
 
-/* Every operand once: what is read and written at least.  In bf16 products read weights of two bytes, quantised
- * ones of a byte or half of one, and their scales. */
+/* Every operand once: what is read and written at least.  In bf16 products read weights of two
+ * bytes, quantised ones of a byte or half of one, and their scales. */
 static double bytes_of(const rl_node *n, bool backward) {
     double bytes = 0;
     for (int k = 0; k < RL_MAX_IN; k++) {
         const rl_tensor *x = n->in[k];
         if (!x || x->dtype == RL_TABLE) continue;
-        const bool half = n->t == RL_BF16 && x->panels && n->op != &rl_op_embedding, few = n->quant && k == 1;
-        const bool rows = n->op == &rl_op_embedding && k == 1;          /* the rows that are looked up */
-        const double count = rows ? (double)rl_numel(n->out[0]) : (double)rl_numel(x);
-        bytes += (few ? n->quant->bits / 8. + 1. / 16 : half ? 2 : 4) * count + (backward && x->needs_grad ? 8 * count : 0);
+        const bool look_up = n->op == &rl_op_embedding, few = n->quant && k == 1;
+        const bool half = n->t == RL_BF16 && x->panels && !look_up;
+        const double size = few ? n->quant->bits / 8. + 1. / 16 : half ? 2 : 4;
+        const double count = (double)rl_numel(look_up && k == 1 ? n->out[0] : x);
+        bytes += size * count + (backward && x->needs_grad ? 8 * count : 0);
     }
     for (int k = 0; k < RL_MAX_OUT && n->out[k]; k++) bytes += 4.0 * (double)rl_numel(n->out[k]);
     return bytes;
@@ -85,7 +86,8 @@ const char *rl_profile_weight(const rl_node *n) {
     return NULL;
 }
 
-void rl_profile_node(const rl_node *n, int pass, double start, const char *phase, const char *weight) {
+void rl_profile_node(const rl_node *n, int pass, double start, const char *phase,
+                     const char *weight) {
     rl_profile_add((rl_event){ n->op->name, weight, phase, pass, start, rl_clock() - start,
                                flop_of(n, pass == RL_BACKWARD), bytes_of(n, pass == RL_BACKWARD) });
 }

@@ -35,7 +35,8 @@ void rl_json_free(rl_json *doc);
 
 /* ---- text ---- */
 
-/* What a code point is: the sum of 1 letter, 2 number, 4 mark, 8 space; 0 where it is none of them. */
+/* What a code point is: the sum of 1 letter, 2 number, 4 mark, 8 space;
+ * 0 where it is none of them. */
 int rl_char_class(int c);
 /* Its lower and upper case, where that is one code point; else the code point itself. */
 int rl_char_lower(int c);
@@ -77,7 +78,7 @@ int rl_folder_sync(const char *path);              /* every file in it, and itse
 int rl_folder_replace(const char *from, const char *to);
 int rl_file_stat(const char *path, double *size);
 int rl_file_rename(const char *from, const char *to);
-int rl_file_remove(const char *path);              /* a folder with all below it; links themselves */
+int rl_file_remove(const char *path);           /* a folder with all below it; links themselves */
 /* Takes a file for this process alone, whose number it then holds -> what releases it; the end of
  * the process does too, however it comes.  Refuses where another process has it, naming that. */
 int rl_file_lock(const char *path);
@@ -105,7 +106,8 @@ double rl_memory_peak(void);
 double rl_time(void);
 double rl_clock(void);
 void rl_sleep(double seconds);
-/* From on = 1 to on = 0, Ctrl-C and SIGTERM only leave word; a second one ends the process.  Was there one? */
+/* From on = 1 to on = 0, Ctrl-C and SIGTERM only leave word; a second one ends the process.
+ * Was there one? */
 int rl_interrupt_catch(int on);
 int rl_interrupted(void);
 /* Is the open file fd a terminal?  Its columns; 0: no terminal. */
@@ -183,7 +185,8 @@ int rl_tokenizer_decode(rl_tokenizer *t, const int *ids, int n, int skip);
 /* The text of the last decode or pieces, valid until the next; *bytes: its length, if not NULL. */
 const char *rl_tokenizer_text(const rl_tokenizer *t, int *bytes);
 
-/* Highest id + 1.  The id of a token, -1: none.  The token of an id, NULL: none; *bytes: its length. */
+/* Highest id + 1.  The id of a token, -1: none.  The token of an id, NULL: none;
+ * *bytes: its length. */
 int rl_tokenizer_size(const rl_tokenizer *t);
 int rl_tokenizer_id(const rl_tokenizer *t, const char *token, int bytes);
 const char *rl_tokenizer_token(const rl_tokenizer *t, int id, int *bytes);
@@ -201,9 +204,9 @@ const char *rl_stream_text(const rl_stream *s);
 
 /* ---- images ---- */
 
-/* A decoded picture: pixels [height, width, channels] bytes (rl_image_room_free), RGB, or RGBA where
- * the file has transparency.  orientation: EXIF, 1 to 8.  coarse: of a palette or one bit, which PIL
- * resizes by nearest.  format: "JPEG", "PNG", "GIF" or "BMP". */
+/* A decoded picture: pixels [height, width, channels] bytes (rl_image_room_free), RGB, or RGBA
+ * where the file has transparency.  orientation: EXIF, 1 to 8.  coarse: of a palette or one bit,
+ * which PIL resizes by nearest.  format: "JPEG", "PNG", "GIF" or "BMP". */
 typedef struct {
     unsigned char *pixels;
     int width, height, channels, orientation, coarse;
@@ -270,24 +273,29 @@ unsigned char *rl_image_png(const unsigned char *rgb, int width, int height, int
 unsigned char *rl_image_jpeg(const unsigned char *rgb, int width, int height, int quality,
                              int *size);
 
-/* Pictures are RGB bytes [height, width, 3].  What is drawn is integer arithmetic: the same pixels everywhere.
- * Colours are 0xRRGGBB; what lies outside is left out. */
+/* Pictures are RGB bytes [height, width, 3].  What is drawn is integer arithmetic: the same pixels
+ * everywhere.  Colours are 0xRRGGBB; what lies outside is left out. */
 void rl_draw_fill(unsigned char *rgb, int width, int height, int colour);
-void rl_draw_rect(unsigned char *rgb, int width, int height, int x, int y, int w, int h, int colour);
+void rl_draw_rect(unsigned char *rgb, int width, int height, int x, int y, int w, int h,
+                  int colour);
 /* A line of a thickness in pixels, with round ends. */
-void rl_draw_line(unsigned char *rgb, int width, int height, int x0, int y0, int x1, int y1, int thick, int colour);
+void rl_draw_line(unsigned char *rgb, int width, int height, int x0, int y0, int x1, int y1,
+                  int thick, int colour);
 /* A filled polygon of n corners (x, y in turn); even-odd rule. */
-void rl_draw_polygon(unsigned char *rgb, int width, int height, const int *corners, int n, int colour);
+void rl_draw_polygon(unsigned char *rgb, int width, int height, const int *corners, int n,
+                     int colour);
 /* A disc (thick 0) or a ring of that thickness inside radius r. */
-void rl_draw_circle(unsigned char *rgb, int width, int height, int x, int y, int r, int thick, int colour);
-/* Digits, letters A to Z and ?+-=.,: of a 5 x 7 font, each dot scale x scale pixels, advance pixels apart. */
-void rl_draw_text(unsigned char *rgb, int width, int height, int x, int y, const char *text, int scale,
-                  int advance, int colour);
+void rl_draw_circle(unsigned char *rgb, int width, int height, int x, int y, int r, int thick,
+                    int colour);
+/* Digits, letters A to Z and ?+-=.,: of a 5 x 7 font, each dot scale x scale pixels, advance pixels
+ * apart. */
+void rl_draw_text(unsigned char *rgb, int width, int height, int x, int y, const char *text,
+                  int scale, int advance, int colour);
 
-/* What smooth shapes are filled with.  Their coordinates are eighths of a pixel, from -8192 to 8192;
- * pixel x covers 8 x to 8 x + 8.  The colour goes from lit at (x, y) to dark where
- * ((px - x) / rx)^2 + ((py - y) / ry)^2 reaches 1; a radius of 0 leaves its axis out, with both 0 it
- * is lit all over.  opacity: 0 to 256. */
+/* What smooth shapes are filled with.  Their coordinates are eighths of a pixel, from -8192 to
+ * 8192; pixel x covers 8 x to 8 x + 8.  The colour goes from lit at (x, y) to dark where
+ * ((px - x) / rx)^2 + ((py - y) / ry)^2 reaches 1; a radius of 0 leaves its axis out, with both 0
+ * it is lit all over.  opacity: 0 to 256. */
 typedef struct { int lit, dark, x, y, rx, ry, opacity; } rl_brush;
 /* Of n corners (x, y in turn); even-odd rule. */
 void rl_draw_smooth_polygon(unsigned char *rgb, int width, int height, const int *corners, int n,
@@ -320,15 +328,16 @@ const char *rl_process_ended(rl_process *p, int wait);
 /* Bytes of memory that it holds now. */
 double rl_process_memory(const rl_process *p);
 /* In the child.  begin: it dies with its parent, leaves no core, ignores Ctrl-C, and may take so
- * many bytes of address space more (0: any).  next: waits for a message; NULL: the parent has gone. */
+ * many bytes of address space more (0: any).  next: waits for a message;
+ * NULL: the parent has gone. */
 int rl_child_begin(double memory);
 const char *rl_child_next(double *bytes);
 int rl_child_answer(const void *data, double bytes);
 
 /* ---- tensors ---- */
 
-/* Numbers [dim0, ...], f32 or i32, in memory that dies with the scope it was made in.  In a recorded tape
- * a tensor has symbolic rows and no numbers. */
+/* Numbers [dim0, ...], f32 or i32, in memory that dies with the scope it was made in.  In a
+ * recorded tape a tensor has symbolic rows and no numbers. */
 typedef struct rl_tensor rl_tensor;
 
 enum { RL_FLOAT, RL_HALF, RL_INT };      /* f32, bf16, i32 */
@@ -352,12 +361,13 @@ int rl_needs_grad(const rl_tensor *x);
 rl_tensor *rl_grad_of(rl_tensor *x);
 /* d loss / d everything that needs it; loss has one element.  Clears the live tape. */
 int rl_backward(rl_tensor *loss);
-/* Scopes: what is made between open and close dies at close, but for what was kept (moves outside). */
+/* Scopes: what is made between open and close dies at close,
+ * but for what was kept (moves outside). */
 int rl_scope_open(void);
 int rl_scope_keep(rl_tensor *x);
 int rl_scope_close(void);
-/* Bytes of live tensors, parameters, caches, arenas and pictures of prompts; the highest since start, or since the last
- * restart. */
+/* Bytes of live tensors, parameters, caches, arenas and pictures of prompts; the highest since
+ * start, or since the last restart. */
 double rl_bytes_used(void);
 double rl_bytes_peak(void);
 int rl_bytes_restart(void);
@@ -370,12 +380,13 @@ double rl_bytes_of(double bytes);
 double rl_uniform(double seed, double counter);
 /* Threads of the pool; n > 0 sets their number first.  RLLAVA_THREADS, or the cores. */
 int rl_threads(int n);
-/* The kernels in use: "generic", "avx2" or "avx512"; name chooses, NULL only asks.  At start RLLAVA_CPU, or
- * the best of this machine. */
+/* The kernels in use: "generic", "avx2" or "avx512"; name chooses, NULL only asks.  At start
+ * RLLAVA_CPU, or the best of this machine. */
 const char *rl_cpu(const char *name);
 
-/* What the pool can do at most, for benchmarks, measured now: FLOP per second of multiply-adds in registers (dtype
- * RL_FLOAT or RL_HALF), bytes per second read from memory.  Each is the best of several runs of some ms. */
+/* What the pool can do at most, for benchmarks, measured now: FLOP per second of multiply-adds in
+ * registers (dtype RL_FLOAT or RL_HALF), bytes per second read from memory.
+ * Each is the best of several runs of some ms. */
 double rl_peak_flops(int dtype);
 double rl_peak_bytes(void);
 
@@ -387,12 +398,13 @@ rl_tensor *rl_reshape(rl_tensor *x, int ndim, const int *dim);
 rl_tensor *rl_heads(rl_tensor *x, int head_dim);
 /* Cuts gradients: y = x. */
 rl_tensor *rl_detach(rl_tensor *x);
-/* op: "neg exp log sqrt abs sqr silu sigmoid tanh gelu gelu_tanh gelu_quick clamp affine pow"; a, b: bounds
- * of clamp, factor and offset of affine, exponent of pow. */
+/* op: "neg exp log sqrt abs sqr silu sigmoid tanh gelu gelu_tanh gelu_quick clamp affine pow";
+ * a, b: bounds of clamp, factor and offset of affine, exponent of pow. */
 rl_tensor *rl_unary(rl_tensor *x, const char *op, double a, double b);
 /* op: "add sub mul div min max lt le eq"; shapes as equal, or broadcast as NumPy does. */
 rl_tensor *rl_binary(rl_tensor *a, rl_tensor *b, const char *op);
-/* y = sum of x over axis (from 0), or over all of them (axis -1: y has no axes). In double, in order. */
+/* y = sum of x over axis (from 0), or over all of them (axis -1: y has no axes).  In double, in
+ * order. */
 rl_tensor *rl_sum(rl_tensor *x, int axis);
 /* y[s] = sum of x over [first[s], first[s + 1]).  x [n], first [segments + 1] i32 -> [segments] */
 rl_tensor *rl_segment_sum(rl_tensor *x, rl_tensor *first);
@@ -415,16 +427,18 @@ rl_tensor *rl_gather(rl_tensor *x, rl_tensor *index);
 rl_tensor *rl_place(rl_tensor *x, rl_tensor *rows, rl_tensor *index);
 /* Columns [from, from + d) of the last axis.  x [..., n] -> [..., d] */
 rl_tensor *rl_columns(rl_tensor *x, int from, int d);
-/* cos and sin of the rotary angles positions * inv_freq.  positions i32 [axes][rows] as an input of axes
- * columns; inv_freq [half], axis i32 [half]: which of the positions a frequency takes -> [rows, 2 half] */
+/* cos and sin of the rotary angles positions * inv_freq.  positions i32 [axes][rows] as an input of
+ * axes columns; inv_freq [half], axis i32 [half]: which of the positions a frequency takes ->
+ * [rows, 2 half] */
 rl_tensor *rl_rope_table(rl_tensor *positions, rl_tensor *inv_freq, rl_tensor *axis);
-/* Turns pairs (j, j + half) of each head by the table.  x [rows, heads, 2 half].  arXiv:2104.09864, eq. 34 */
+/* Turns pairs (j, j + half) of each head by the table.  x [rows, heads, 2 half].  arXiv:2104.09864,
+ * eq. 34 */
 rl_tensor *rl_rope(rl_tensor *x, rl_tensor *table);
 /* softmax(scale q k^T) v over the keys that the table shows each row.  q [rows, heads, head_dim],
  * k, v [rows, kv_heads, head_dim] -> [rows, heads * head_dim] */
 rl_tensor *rl_attention(rl_tensor *q, rl_tensor *k, rl_tensor *v, rl_tensor *table, double scale);
-/* Log-probability of each pair's label.  x [answers, d], w [vocab, d], pairs: see rl_batch -> [pairs].  The
- * logits are made some rows at a time, in forward and again in backward. */
+/* Log-probability of each pair's label.  x [answers, d], w [vocab, d], pairs: see rl_batch ->
+ * [pairs].  The logits are made some rows at a time, in forward and again in backward. */
 rl_tensor *rl_logprob(rl_tensor *x, rl_tensor *w, rl_tensor *pairs);
 /* The entropy that came with it: of the row that answers each pair -> [pairs]. */
 rl_tensor *rl_entropy_of(rl_tensor *logprob);
@@ -434,7 +448,8 @@ rl_tensor *rl_entropy_of(rl_tensor *logprob);
 typedef struct rl_tape rl_tape;
 rl_tape *rl_tape_new(void);
 void rl_tape_free(rl_tape *tape);
-/* An input named name, rows of that kind, cols columns (0: no second axis); dtype RL_FLOAT or RL_INT. */
+/* An input named name, rows of that kind, cols columns (0: no second axis);
+ * dtype RL_FLOAT or RL_INT. */
 rl_tensor *rl_tape_input(rl_tape *tape, const char *name, const char *kind, int cols, int dtype);
 /* A table input: "segments" for attention, "pairs" for the head (its rows: answers and pairs). */
 rl_tensor *rl_tape_table(rl_tape *tape, const char *name);
@@ -442,13 +457,15 @@ rl_tensor *rl_tape_table(rl_tape *tape, const char *name);
 rl_tensor *rl_tape_rows(rl_tensor *x, const char *kind, int cols);
 /* Names a value as an output. */
 int rl_tape_output(rl_tape *tape, const char *name, rl_tensor *x);
-/* Activations before this point may be dropped and computed again in the backward pass; x: the value that is kept. */
+/* Activations before this point may be dropped and computed again in the backward pass;
+ * x: the value that is kept. */
 int rl_tape_mark(rl_tensor *x);
 
 /* ---- parameters ---- */
 
-/* A parameter [rows, cols] (cols 0: a vector [rows]), zeros.  Matrices live in panels: one copy for products,
- * gradients and moments.  name is copied.  Memory is taken when the numbers are first set, read or computed with. */
+/* A parameter [rows, cols] (cols 0: a vector [rows]), zeros.  Matrices live in panels: one copy for
+ * products, gradients and moments.  name is copied.
+ * Memory is taken when the numbers are first set, read or computed with. */
 rl_tensor *rl_param_new(const char *name, int rows, int cols);
 void rl_param_free(rl_tensor *w);
 /* All numbers, row-major, in and out. */
@@ -461,24 +478,26 @@ int rl_param_train(rl_tensor *w, int trained);
 /* Makes the copy that products in bf16 read, or renews it. */
 int rl_param_half(rl_tensor *w);
 int rl_param_zero_grad(rl_tensor *w);
-/* Bytes of a parameter, whether they exist yet or not.  which 0: its numbers, 1: its copy in bf16 (0 of a vector),
- * 2: its gradient (0 where it is frozen). */
+/* Bytes of a parameter, whether they exist yet or not.  which 0: its numbers, 1: its copy in bf16
+ * (0 of a vector), 2: its gradient (0 where it is frozen). */
 double rl_param_bytes(const rl_tensor *w, int which);
 /* Sum of squares of the gradient, in double; 0 if nothing was added yet. */
 double rl_param_grad_squares(rl_tensor *w);
 
-/* AdamW over the trained ones of n parameters, arXiv:1711.05101, algorithm 2.  bits of a moment: 32, or 8: those of
- * parameters of at least 4096 numbers as codes, in blocks of 256 with a scale each, arXiv:2110.02861. */
+/* AdamW over the trained ones of n parameters, arXiv:1711.05101, algorithm 2.  bits of a moment:
+ * 32, or 8: those of parameters of at least 4096 numbers as codes,
+ * in blocks of 256 with a scale each, arXiv:2110.02861. */
 typedef struct rl_adamw rl_adamw;
 rl_adamw *rl_adamw_new(rl_tensor **params, int n, double beta1, double beta2, double eps, int bits);
 void rl_adamw_free(rl_adamw *o);
-/* One step with the gradients times grad_scale; decay[i]: weight decay of parameter i.  Parameters whose gradient
- * nothing was added to are left alone.  Gradients are zero afterwards. */
+/* One step with the gradients times grad_scale; decay[i]: weight decay of parameter i.  Parameters
+ * whose gradient nothing was added to are left alone.  Gradients are zero afterwards. */
 int rl_adamw_step(rl_adamw *o, double lr, const double *decay, double grad_scale);
 int rl_adamw_count(const rl_adamw *o);
 int rl_adamw_set_count(rl_adamw *o, int steps);
 int rl_adamw_bits(const rl_adamw *o);
-/* The moments of parameter i, for checkpoints: which 0: m, 1: v; words of 4 bytes: how many there are. */
+/* The moments of parameter i, for checkpoints: which 0: m, 1: v;
+ * words of 4 bytes: how many there are. */
 void *rl_adamw_moment(rl_adamw *o, int i, int which);
 double rl_adamw_words(const rl_adamw *o, int i);
 /* Bytes of both moments of a parameter, whether they exist yet or not (0 where it is frozen). */
@@ -487,27 +506,30 @@ double rl_adamw_bytes(const rl_tensor *w, int bits);
 /* ---- replay: a tape run with rows bound ---- */
 
 typedef struct rl_replay rl_replay;
-/* For the outputs named ("logp entropy").  train: with a backward pass; recompute: drops activations between
- * marks and makes them again; dtype: RL_FLOAT or RL_HALF, what products take their operands in. */
+/* For the outputs named ("logp entropy").  train: with a backward pass; recompute: drops
+ * activations between marks and makes them again; dtype: RL_FLOAT or RL_HALF,
+ * what products take their operands in. */
 rl_replay *rl_replay_new(rl_tape *tape, const char *outputs, int train, int recompute, int dtype);
 void rl_replay_free(rl_replay *r);
 int rl_replay_rows(rl_replay *r, const char *kind, int rows);
 /* The name of its i-th kind of rows; NULL behind the last. */
 const char *rl_replay_kind(const rl_replay *r, int i);
-/* The numbers of an input: [rows, cols] of its dtype, or a table.  They must stay until the replay has ended. */
+/* The numbers of an input: [rows, cols] of its dtype, or a table.
+ * They must stay until the replay has ended. */
 int rl_replay_bind(rl_replay *r, const char *input, const void *numbers);
 /* Bytes of the arena that the bound rows need. */
 double rl_replay_bytes(rl_replay *r);
 /* Bytes of the copies in bf16 that its products read; 0 in f32. */
 double rl_replay_halves(const rl_replay *r);
-/* Products take their weights in 8 or 4 bits (the head always in 8), rounded by groups of 32 numbers with a scale, and
- * their rows in 8 bits; before the first run.  Refuses replays that train. */
+/* Products take their weights in 8 or 4 bits (the head always in 8), rounded by groups of 32
+ * numbers with a scale, and their rows in 8 bits; before the first run.
+ * Refuses replays that train. */
 int rl_replay_quantise(rl_replay *r, int bits);
 double rl_replay_quant_bytes(const rl_replay *r);
 /* Takes the arena for the bound rows: whatever has fewer rows of each kind then fits. */
 int rl_replay_reserve(rl_replay *r);
-/* Bytes that the look-ups of a tied embedding wait in, for a mini-batch of so many rows (0 where there is none);
- * reserve: takes them now. */
+/* Bytes that the look-ups of a tied embedding wait in, for a mini-batch of so many rows
+ * (0 where there is none); reserve: takes them now. */
 double rl_replay_late(rl_replay *r, int rows, int reserve);
 int rl_replay_forward(rl_replay *r);
 /* A live tensor with the numbers of an output; in a training replay its gradient seeds backward. */
@@ -518,27 +540,38 @@ int rl_replay_backward(rl_replay *r);
 /* ---- profile ---- */
 
 enum { RL_FORWARD, RL_AGAIN, RL_BACKWARD };
-/* One operation that ran.  weight: the parameter that it, or the last one before it, read (or NULL); phase: "sampling",
- * "scoring", "update", "loss" or "optimizer"; pass: RL_FORWARD ...; start, seconds: of rl_clock; flop, bytes: what it
- * has to do at least. */
-typedef struct { const char *op, *weight, *phase; int pass; double start, seconds, flop, bytes; } rl_event;
-/* on: counts every operation from now on, from nothing; 0: counts no more.  Costs one branch a step while it is off. */
+/* One operation that ran.  weight: the parameter that it, or the last one before it, read
+ * (or NULL); phase: "sampling", "scoring", "update", "loss" or "optimizer"; pass: RL_FORWARD ...;
+ * start, seconds: of rl_clock; flop, bytes: what it has to do at least. */
+typedef struct {
+    const char *op, *weight, *phase;
+    int pass;
+    double start, seconds, flop, bytes;
+} rl_event;
+/* on: counts every operation from now on, from nothing; 0: counts no more.
+ * Costs one branch a step while it is off. */
 int rl_profile(int on);
-/* What was counted, in the order of its ending; lost: how many more there were.  Weights must live. */
+/* What was counted, in the order of its ending; lost: how many more there were.  Weights must
+ * live. */
 const rl_event *rl_profile_events(int *n, int *lost);
 
 /* ---- media: what pictures add to a batch ---- */
 
-/* Inputs of a vision tape for one prompt, by name; batches lay several end to end and shift the indices. */
+/* Inputs of a vision tape for one prompt, by name; batches lay several end to end and shift the
+ * indices. */
 typedef struct rl_media rl_media;
 rl_media *rl_media_new(void);
 void rl_media_free(rl_media *m);
 /* rows [rows, cols] of that kind; copied. */
-int rl_media_floats(rl_media *m, const char *input, const char *kind, int rows, int cols, const float *numbers);
-/* Integers of that kind of rows: axes lists of rows numbers.  of: the kind of rows that they point to ("tokens":
- * from the segment's first), by whose count in the batch they are shifted; NULL: plain numbers. */
-int rl_media_ints(rl_media *m, const char *input, const char *kind, int rows, int axes, const int *numbers, const char *of);
-/* A table of segments that see only themselves, in both directions: n lengths over rows of that kind. */
+int rl_media_floats(rl_media *m, const char *input, const char *kind, int rows, int cols,
+                    const float *numbers);
+/* Integers of that kind of rows: axes lists of rows numbers.  of: the kind of rows that they point
+ * to ("tokens": from the segment's first), by whose count in the batch they are shifted; NULL:
+ * plain numbers. */
+int rl_media_ints(rl_media *m, const char *input, const char *kind, int rows, int axes,
+                  const int *numbers, const char *of);
+/* A table of segments that see only themselves, in both directions: n lengths over rows of that
+ * kind. */
 int rl_media_segments(rl_media *m, const char *input, const char *kind, const int *lengths, int n);
 /* Its rows of a kind; 0 where it has none. */
 int rl_media_rows(const rl_media *m, const char *kind);
@@ -547,16 +580,17 @@ double rl_media_bytes(const rl_media *m, int n);
 
 /* ---- batch: packed tokens in a forest of segments ---- */
 
-/* A token attends to its own segment up to itself and to all of its ancestors.  Segments are added tree by tree,
- * parents first; nothing is padded. */
+/* A token attends to its own segment up to itself and to all of its ancestors.  Segments are added
+ * tree by tree, parents first; nothing is padded. */
 typedef struct rl_batch rl_batch;
 rl_batch *rl_batch_new(void);
 void rl_batch_free(rl_batch *b);
 void rl_batch_clear(rl_batch *b);
 /* A segment of n tokens below parent (-1: the root of a new tree) -> its number from 0.
  * positions [3][n], or NULL: each axis goes on from the parent's last position + 1 (0 in a root).
- * asked [n] or NULL: where not 0, the token's log-probability is wanted; the row before it (its parent's last
- * for the first) answers.  trim: the last token only is asked for and gets no row (a response's end).
+ * asked [n] or NULL: where not 0, the token's log-probability is wanted; the row before it
+ * (its parent's last for the first) answers.
+ * trim: the last token only is asked for and gets no row (a response's end).
  * even: the tree starts at an even row, behind a row of its own where needed (products in bf16). */
 int rl_batch_segment(rl_batch *b, int parent, const int *ids, int n, const int *positions,
                      const unsigned char *asked, int trim, int even);
@@ -573,20 +607,23 @@ int rl_batch_bind(rl_batch *b, rl_replay *r, double temperature);
 
 /* ---- engine: rollout on a thread of its own ---- */
 
-/* Continuous batching over a paged cache of keys and values; a prompt is computed once for its samples.  Tokens
- * are drawn by Philox with key seed and counter (stream, sample, position), whatever else is in flight. */
+/* Continuous batching over a paged cache of keys and values; a prompt is computed once for its
+ * samples.  Tokens are drawn by Philox with key seed and counter (stream, sample, position),
+ * whatever else is in flight. */
 typedef struct rl_engine rl_engine;
-/* slots: rows of the cache; at_once: samples decoded together at most; tokens: other rows of one step at most
- * (prompts, and what is computed again; longer ones go in pieces).  banned [vocab] bytes or NULL: ids never sampled. */
+/* slots: rows of the cache; at_once: samples decoded together at most; tokens: other rows of one
+ * step at most (prompts, and what is computed again; longer ones go in pieces).
+ * banned [vocab] bytes or NULL: ids never sampled. */
 rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens,
                          const unsigned char *banned, int vocab);
 void rl_engine_free(rl_engine *e);
 /* Bytes of the cache of such an engine. */
 double rl_engine_bytes(rl_tape *tape, int dtype, int slots);
-/* Its replay, to bind the rows of its largest step and reserve them; before anything is submitted. */
+/* Its replay, to bind the rows of its largest step and reserve them;
+ * before anything is submitted. */
 rl_replay *rl_engine_replay(rl_engine *e);
-/* Samples by weights of 8 or 4 bits, made anew from the parameters after each update; log-probs are then not the
- * trainer's.  Before anything is submitted. */
+/* Samples by weights of 8 or 4 bits, made anew from the parameters after each update; log-probs are
+ * then not the trainer's.  Before anything is submitted. */
 int rl_engine_quantise(rl_engine *e, int bits);
 /* Room for the pictures of n prompts like this one in a step; before anything is submitted. */
 int rl_engine_pictures(rl_engine *e, const rl_media *media, int n);
@@ -600,18 +637,19 @@ typedef struct {
     double seed, stream;                /* stream: which prompt of the run this is; below 2^31 */
     int first_sample;                   /* number of the first of the samples */
     const int *stop; int nstop;         /* ids that end a response */
-    const char *const *stop_text; int nstop_text;       /* texts that end it, by the token that completes one */
-    const rl_tokenizer *tokenizer;      /* that stop texts are told by; must stay until all samples are finished */
-    const int *bias_id; const float *bias; int nbias;   /* added to the logits of ids when a token is drawn */
+    const char *const *stop_text;       /* texts that end it, by the token that completes one */
+    int nstop_text;
+    const rl_tokenizer *tokenizer;      /* of stop texts; must stay until all samples finished */
+    const int *bias_id; const float *bias; int nbias;   /* added to logits when a token is drawn */
 } rl_request;
-/* -> the request's number; what it points to but the media is copied.  Refuses ids outside the vocabulary, settings
- * out of range, and what would not fit the cache. */
+/* -> the request's number; what it points to but the media is copied.  Refuses ids outside the
+ * vocabulary, settings out of range, and what would not fit the cache. */
 int rl_engine_submit(rl_engine *e, const rl_request *request);
 
 enum { RL_STOPPED, RL_LENGTH, RL_FAILED, RL_CANCELLED };
-/* One finished sample: tokens and their log-probabilities and entropies [n]; finish: RL_STOPPED (by the last token),
- * RL_LENGTH, RL_FAILED (error tells why) or RL_CANCELLED; versions [n]: of the policy that drew each token; version:
- * of the first. */
+/* One finished sample: tokens and their log-probabilities and entropies [n]; finish: RL_STOPPED
+ * (by the last token), RL_LENGTH, RL_FAILED (error tells why) or RL_CANCELLED; versions [n]: of the
+ * policy that drew each token; version: of the first. */
 typedef struct {
     int request, sample, n, finish, version;
     const int *tokens, *versions; const float *logp, *entropy;
@@ -624,8 +662,8 @@ void rl_engine_forget(rl_engine *e, const rl_result *result);
 int rl_engine_pending(rl_engine *e);
 /* Ends all samples of a request (below 0: of every request). */
 int rl_engine_cancel(rl_engine *e, int request);
-/* Around an update of the weights: waits for the running step; afterwards the version is one higher and what was
- * cached of the old weights is computed again. */
+/* Around an update of the weights: waits for the running step; afterwards the version is one higher
+ * and what was cached of the old weights is computed again. */
 int rl_engine_hold(rl_engine *e);
 int rl_engine_go(rl_engine *e);
 /* on: what is cached outlives updates, and samples in flight go on from it. */

@@ -15,8 +15,8 @@ void *rl_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* ---- pool: one team of threads, every one of which runs the same function ---- */
 
 typedef void rl_task(void *arg, rl_part p);
-/* Runs task on every thread of the pool, the caller being part 0; returns when all have ended.  One caller
- * at a time: others wait. */
+/* Runs task on every thread of the pool, the caller being part 0; returns when all have ended.  One
+ * caller at a time: others wait. */
 void rl_pool_run(rl_task *task, void *arg);
 /* Inside a task: waits until every part is here.  Nothing to do where the task runs alone. */
 void rl_pool_meet(rl_part p);
@@ -36,7 +36,7 @@ struct rl_tensor {
     void *data;                     /* NULL: symbolic, or its scope is closed */
     float *grad;                    /* the same shape; NULL until something is added */
     bool needs_grad, panels;        /* panels: a parameter [n, k] in the layout of kernels.h */
-    bool param;                     /* its numbers come when they are first touched: rl_param_touch */
+    bool param;                     /* its numbers come when first touched: rl_param_touch */
     bool detached;                  /* a view that passes no gradient on */
     bool released, closed, owned;   /* Lua's handle is gone; the scope is; data is freed with it */
     uint16_t *half;                 /* panels in bf16, where products ask for them */
@@ -45,11 +45,11 @@ struct rl_tensor {
     rl_tensor *base;                /* a view: shares data and grad of base */
     rl_scope *scope;
     const char *name;               /* of a parameter or an input */
-    struct rl_late *late;           /* of a parameter that is looked up and multiplied: see param.c */
+    struct rl_late *late;           /* of a parameter both looked up and multiplied: see param.c */
 };
 
 typedef struct rl_node rl_node;
-/* run, grad: part p of the work.  saves_in, saves_out: bit i is set where grad reads input or output i.
+/* run, grad: part p of the work.  saves_in, saves_out: bit i is set where grad reads in or out i.
  * work: multiply-adds or so; small work is not worth waking other threads. */
 typedef struct rl_op {
     const char *name;
@@ -69,30 +69,32 @@ struct rl_node {
 /* A parameter in few bits, as quantise makes them. */
 typedef struct rl_quant { rl_tensor *w; int bits; uint8_t *codes; uint16_t *scales; } rl_quant;
 /* y = x in[1]^T + bias: from f32, from bf16 or from few bits, as the node says. */
-void rl_multiply(const rl_node *n, rl_part p, float *y, const float *x, const float *bias, int64_t rows);
+void rl_multiply(const rl_node *n, rl_part p, float *y, const float *x, const float *bias,
+                 int64_t rows);
 
-/* Which rows attend to which: see rl_run.  With a cache, rows are first put into its slots, and spans
- * name slots instead of rows. */
+/* Which rows attend to which: see rl_run.  With a cache, rows are first put into its slots, and
+ * spans name slots instead of rows. */
 typedef struct rl_table {
     const rl_run *runs; const rl_span *spans; const int32_t *trees;
     int nruns, ntrees;
     struct rl_cache *cache; const int32_t *slots;
 } rl_table;
-/* What is asked of the head: labels of pairs by answering row; with `how`, labels are sampled first,
- * one a row. */
+/* What is asked of the head: labels of pairs by answering row; with `how`, labels are sampled
+ * first, one a row. */
 typedef struct rl_pairs {
     const int32_t *first; int32_t *label;
     float temperature;
     const rl_sampling *how; const uint8_t *banned;
 } rl_pairs;
-/* Keys and values of every attention of a tape: layer l of them at k[l], v[l], laid out as cache_rows says. */
+/* Keys and values of every attention of a tape: layer l of them at k[l], v[l],
+ * laid out as cache_rows says. */
 typedef struct rl_cache { void **k, **v; int layers; int64_t slots, width, head_dim; } rl_cache;
 
 struct rl_tape {
     rl_tensor **values; rl_node *nodes;
     int nvalues, nnodes, value_room, node_room;
     char **kinds; int nkinds;
-    int *marks; int nmarks;         /* nodes before which activations may be dropped and made again */
+    int *marks; int nmarks;         /* nodes before which activations may be dropped, made again */
     struct { char *name; rl_tensor *value; } *names; int nnames;   /* inputs and outputs */
 };
 
@@ -107,7 +109,8 @@ int64_t rl_numel(const rl_tensor *x);
 int64_t rl_cols(const rl_tensor *x);                /* last axis */
 int64_t rl_nrows(const rl_tensor *x);               /* all other axes together */
 const char *rl_shape(const rl_tensor *x);           /* "[3, 8]"; lives until the eighth next call */
-/* Runs the node (live) or records it (symbolic inputs) and gives out[0]; NULL where an input is NULL. */
+/* Runs the node (live) or records it (symbolic inputs) and gives out[0];
+ * NULL where an input is NULL. */
 rl_tensor *rl_apply(const rl_op *op, rl_node n);
 float *rl_grad(rl_tensor *x);                       /* room for the gradient, zeros at first */
 float *rl_grad_or_null(rl_tensor *x);               /* NULL where x needs none */
@@ -121,7 +124,8 @@ static inline uint16_t rl_to_bf16(float x) {
 }
 void *rl_alloc(double bytes);                       /* 64-byte aligned; NULL: refused */
 
-/* Numbers of a parameter, zeros at first; with half, its copy in bf16 too.  Nothing to do for other tensors. */
+/* Numbers of a parameter, zeros at first; with half, its copy in bf16 too.
+ * Nothing to do for other tensors. */
 int rl_param_touch(rl_tensor *x, bool half);
 /* w is looked up and multiplied by: its look-up gradients wait from now on. */
 void rl_param_tie(rl_tensor *w);

@@ -242,6 +242,10 @@ refuses("rope_table: axis: expected one of the 2 that positions have, got 2",
 refuses("rope_table: inv_freq: expected f32, got integers [3]",
   function() return ints { { 1, 1 } }:rope_table(ints { 1, 1, 1 }, ints { 0, 1, 1 }) end)
 refuses("attention: expected q [rows, heads, d], k and v [rows, kv_heads, d], "
+  .. "got [2, 2, 4], [2, 0, 4], [2, 0, 4]", function()
+  return zeros(2, 2, 4):attention(zeros(2, 0, 4), zeros(2, 0, 4), zeros(1), 1)
+end)
+refuses("attention: expected q [rows, heads, d], k and v [rows, kv_heads, d], "
   .. "got [2, 3, 4], [2, 2, 4], [2, 2, 4]", function()
   return zeros(2, 3, 4):attention(zeros(2, 2, 4), zeros(2, 2, 4), zeros(1), 1)
 end)
