@@ -66,6 +66,25 @@ static void blame(rl_engine *e) {
     }
 }
 
+/* The tokens of a sample whose answers begin with answer i, as long as what was drafted before them is what was drawn;
+ * the rows behind are given back -> the next sample's first answer. */
+static int take_answers(rl_engine *e, int i) {
+    const rl_plan_rows *s = &e->step;
+    rl_sample *x = s->who[i];
+    const int first = i;
+    int accepted = -1;
+    for (bool right = true; i < s->nanswers && s->who[i] == x; i++) {
+        right = right && !x->ended && (i == first || s->ids[s->answers[i]] == s->label[i - 1]);
+        if (!right) continue;
+        accepted++;
+        take_token(e, x, s->label[i], output(e->replay, 0)[i], output(e->replay, 1)[i]);
+    }
+    e->count[3] += i - first - 1, e->count[4] += accepted;
+    rl_sample_judge(x, i - first - 1, accepted);
+    if (!x->ended) rl_rows_cut(&x->rows, e->pages, x->done = x->n - 1);
+    return i;
+}
+
 /* Runs what was planned; the lock is open meanwhile. */
 static void run_step(rl_engine *e) {
     rl_plan_rows *s = &e->step;
@@ -73,8 +92,7 @@ static void run_step(rl_engine *e) {
     const int failed = rl_engine_bind_step(e) || rl_replay_forward(e->replay);
     pthread_mutex_lock(&e->lock);
     if (failed) blame(e);
-    for (int i = 0; !failed && i < s->nanswers; i++)
-        take_token(e, s->who[i], s->label[i], output(e->replay, 0)[i], output(e->replay, 1)[i]);
+    for (int i = 0; !failed && i < s->nanswers;) i = take_answers(e, i);
 }
 
 /* After an update nothing that was cached is true: groups in flight are computed again from their tokens. */
@@ -206,7 +224,7 @@ static rl_group *new_group(const rl_request *q) {
     g->left = g->remembered = q->samples;
     for (int k = 0; k < q->samples; k++) {
         const size_t bytes = 4 * (size_t)q->max_new;
-        g->samples[k] = (rl_sample){ .group = g, .number = q->first_sample + k, .tokens = malloc(bytes),
+        g->samples[k] = (rl_sample){ .group = g, .number = q->first_sample + k, .hope = 2, .tokens = malloc(bytes),
                                      .versions = malloc(bytes), .logp = malloc(bytes), .entropy = malloc(bytes) };
     }
     return g;
@@ -225,6 +243,8 @@ static int check_settings(const rl_request *q) {
     if (!(q->top_p > 0 && q->top_p <= 1))
         return rl_refuse("engine: request: top_p: expected above 0 to 1, got %g", q->top_p);
     if (!(q->min_p >= 0 && q->min_p <= 1)) return rl_refuse("engine: request: min_p: expected 0 to 1, got %g", q->min_p);
+    if (q->lookup < 0 || q->lookup > 64)
+        return rl_refuse("engine: request: lookup: expected 0 to 64, got %d", q->lookup);
     if (q->top_k < 0) return rl_refuse("engine: request: top_k: expected 0 or more, got %d", q->top_k);
     if (!(q->seed >= 0 && q->seed < 9007199254740992.) ||
         !(q->stream >= 0 && q->stream < 2147483648.) || q->first_sample < 0)
@@ -350,7 +370,7 @@ int rl_engine_version(rl_engine *e) {
 
 double rl_engine_count(rl_engine *e, int which) {
     pthread_mutex_lock(&e->lock);
-    const double n = e->count[which < 0 || which > 2 ? 0 : which];
+    const double n = e->count[which < 0 || which > 4 ? 0 : which];
     pthread_mutex_unlock(&e->lock);
     return n;
 }

@@ -12,6 +12,7 @@ typedef struct rl_sample {
     bool ended, taken;
     int32_t *tokens, *versions; float *logp, *entropy;
     rl_rows rows; int done;
+    int hope;                                       /* tokens worth drafting, by how the last drafts went */
     rl_stream *text; char *tail; int ntail;         /* where there are stop texts: the end of what was said */
     rl_result result;
     struct rl_sample *next;                         /* among the finished */
@@ -51,7 +52,7 @@ struct rl_engine {
     rl_plan_rows step;
     uint8_t *banned;
     int vocab, at_once, prompt_rows, requests, version, pending;
-    double count[3];
+    double count[5];
     bool quit;
 };
 
@@ -59,6 +60,11 @@ struct rl_engine {
 void rl_engine_plan(rl_engine *e);
 int rl_engine_bind_step(rl_engine *e);
 void rl_engine_free_step(rl_engine *e);
+
+/* What may come next in a sample: draft [ask.lookup] -> how many. */
+int rl_sample_draft(rl_sample *x, int32_t *draft);
+/* Of so many drafted tokens those at the front were what was drawn then. */
+void rl_sample_judge(rl_sample *x, int drafted, int accepted);
 
 /* Is token, the sample's newest, its last? */
 bool rl_sample_stops(rl_sample *x, int token);

@@ -31,7 +31,8 @@ static void add_run(rl_plan_rows *s, int q0, int qn, const rl_rows *prompt, cons
     s->nspans += n;
 }
 
-static void add_answer(rl_plan_rows *s, int row, rl_sample *who) {
+/* Row asks for the token that is `ahead` places behind the sample's next one. */
+static void add_answer(rl_plan_rows *s, int row, rl_sample *who, int ahead) {
     const rl_request *ask = &who->group->ask;
     const int need = s->nanswers + 2;
     if (need > s->answer_room) {
@@ -43,7 +44,7 @@ static void add_answer(rl_plan_rows *s, int row, rl_sample *who) {
     s->who[s->nanswers] = who;
     s->how[s->nanswers++] = (rl_sampling){ (float)ask->temperature, (float)ask->top_p, (float)ask->min_p, ask->top_k,
         (uint64_t)ask->seed * 0x9e3779b97f4a7c15u + (uint64_t)ask->stream,
-        (uint64_t)who->number << 32 | (uint64_t)who->n, ask->bias_id, ask->bias, ask->nbias };
+        (uint64_t)who->number << 32 | (uint64_t)(who->n + ahead), ask->bias_id, ask->bias, ask->nbias };
     s->first[s->nanswers] = s->nanswers;
 }
 
@@ -62,22 +63,26 @@ static void add_prompt(rl_engine *e, rl_group *g, int n) {
     add_run(s, row, n, &none, &g->rows);
     rl_media_pack_add(s->media, g->ask.media, row, from, from + n);
     for (int k = 0; from + n == g->ask.n && k < g->ask.samples; k++)
-        if (!g->samples[k].ended && g->samples[k].n == 0) add_answer(s, row + n - 1, &g->samples[k]);
+        if (!g->samples[k].ended && g->samples[k].n == 0) add_answer(s, row + n - 1, &g->samples[k], 0);
     g->in_step = true;
     e->count[0] += n;
 }
 
-/* The next n tokens of a sample that are not cached yet. */
+/* The next n tokens of a sample that are not cached yet, and behind its last one a draft: each of its rows draws what
+ * would be drawn there if all before it were right. */
 static void add_sample(rl_engine *e, rl_sample *x, int n) {
     rl_plan_rows *s = &e->step;
-    const int row = s->rows;
-    room_for_rows(s, n);
+    const int row = s->rows, last = x->done + n == x->n;
+    room_for_rows(s, n + x->group->ask.lookup);
     memcpy(s->ids + row, x->tokens + x->done, 4 * (size_t)n);
-    for (int i = 0; i < 3 * n; i++) s->positions[3 * row + i] = x->group->next_position + x->done + i / 3;
+    const int drafted = last ? rl_sample_draft(x, s->ids + row + n) : 0;
+    x->done += n;
+    n += drafted;
+    for (int i = 0; i < 3 * n; i++) s->positions[3 * row + i] = x->group->next_position + x->rows.rows + i / 3;
     rl_rows_add(&x->rows, e->pages, n, s->slots + row);
-    s->rows += n, x->done += n;
+    s->rows += n;
     add_run(s, row, n, &x->group->rows, &x->rows);
-    if (x->done == x->n) add_answer(s, row + n - 1, x);
+    for (int i = 0; last && i <= drafted; i++) add_answer(s, row + n - 1 - drafted + i, x, i);
     x->group->in_step = true;
 }
 

@@ -65,8 +65,13 @@ void rl_rows_add(rl_rows *r, rl_pages *p, int n, int32_t *slots) {
     }
 }
 
+void rl_rows_cut(rl_rows *r, rl_pages *p, int n) {
+    while (r->npages * RL_PAGE >= n + RL_PAGE) p->spare[p->nspare++] = r->page[--r->npages];
+    r->rows = n;
+}
+
 void rl_rows_release(rl_rows *r, rl_pages *p) {
-    for (int i = r->npages - 1; i >= 0; i--) p->spare[p->nspare++] = r->page[i];
+    rl_rows_cut(r, p, 0);
     free(r->page);
     *r = (rl_rows){ 0 };
 }

@@ -17,6 +17,8 @@ int rl_pages_total(const rl_pages *p);
 typedef struct { int32_t *page; int npages, rows; } rl_rows;
 /* n more rows; pages must be left.  slots[0 .. n-1]: where they go. */
 void rl_rows_add(rl_rows *r, rl_pages *p, int n, int32_t *slots);
+/* Gives back all but the first n rows. */
+void rl_rows_cut(rl_rows *r, rl_pages *p, int n);
 void rl_rows_release(rl_rows *r, rl_pages *p);
 /* The spans of all its rows, neighbours joined -> how many (at most npages). */
 int rl_rows_spans(const rl_rows *r, rl_span *spans);

@@ -641,6 +641,8 @@ typedef struct {
     int nstop_text;
     const rl_tokenizer *tokenizer;      /* of stop texts; must stay until all samples finished */
     const int *bias_id; const float *bias; int nbias;   /* added to logits when a token is drawn */
+    int lookup;                         /* tokens drafted at most from what followed earlier; the
+                                         * samples stay the same */
 } rl_request;
 /* -> the request's number; what it points to but the media is copied.  Refuses ids outside the
  * vocabulary, settings out of range, and what would not fit the cache. */
@@ -669,7 +671,8 @@ int rl_engine_go(rl_engine *e);
 /* on: what is cached outlives updates, and samples in flight go on from it. */
 int rl_engine_stale(rl_engine *e, int on);
 int rl_engine_version(rl_engine *e);
-/* Since start: which 0: prompt tokens computed, 1: tokens sampled, 2: rows of the largest step. */
+/* Since start: which 0: prompt tokens computed, 1: tokens sampled, 2: rows of the largest step,
+ * 3: tokens drafted by look-up, 4: those that were then drawn. */
 double rl_engine_count(rl_engine *e, int which);
 
 #pragma GCC visibility pop

@@ -71,3 +71,101 @@ T.test("a stop text needs some text", function()
     respond(p, { max_new = 4, max_prompt = 4 }, { prompt = tiny.prompt(p, tiny.random(3), 3), stop = { "" } })
   end)
 end)
+
+--- ---- drafts by look-up ----
+
+--- Samples of an engine that drafts: { tokens, logp, entropy, finish } of several groups, its counts.
+local function drafting(p, prompts, lookup, options)
+  local e, asked, out = tiny.engine(p, options), {}, {}
+  for i, prompt in ipairs(prompts) do
+    asked[i] = tiny.submit(e, prompt, { samples = 3, max_new = 50, seed = 5, stream = i, lookup = lookup,
+      temperature = i % 3 / 2, top_k = i == 2 and 5 or 0, stop = { 17, 40 }, nstop = 2 })
+  end
+  local found = tiny.collect(e, 3 * #prompts)
+  for i in ipairs(prompts) do
+    for k, x in ipairs(found[asked[i]]) do
+      out[#out + 1] = { x.tokens, x.logp, x.entropy, x.finish, k }
+    end
+  end
+  return out, C.rl_engine_count(e, 3), C.rl_engine_count(e, 4), C.rl_engine_count(e, 1)
+end
+
+for name, make in require("rllava").sorted { text = tiny.text, vision = tiny.vision } do
+  for _, dtype in ipairs { C.RL_FLOAT, C.RL_HALF } do
+    local title = "a %s model draws the same samples with drafts as without (dtype %d)"
+    T.test(title:format(name, tonumber(dtype)), function()
+      local p, random, prompts = make(), tiny.random(9), {}
+      for i = 1, 5 do
+        local images = name == "vision" and i % 2 == 0 and { { 1, 4, 4 } } or nil
+        prompts[i] = tiny.prompt(p, random, 7 * i, images)
+        for k = 8, prompts[i].n - 1 do                      -- a text that repeats itself
+          if not images then prompts[i].ids[k] = prompts[i].ids[k - 8] end
+        end
+      end
+      tiny.dtype = dtype
+      local ok, message = pcall(function()
+        local plain, none, _, drawn = drafting(p, prompts, 0)
+        T.equal(none, 0)
+        for _, o in ipairs { { 1 }, { 5 }, { 8, { tokens = 9, at_once = 2 } }, { 64 } } do
+          local found, drafted, accepted, tokens = drafting(p, prompts, o[1], o[2])
+          T.equal(found, plain)
+          T.equal(tokens, drawn)
+          T.equal({ drafted > 0, accepted <= drafted }, { true, true })
+        end
+      end)
+      tiny.dtype = C.RL_FLOAT
+      if not ok then error(message, 0) end
+    end)
+  end
+end
+
+T.test("drafts that are right save steps: a text that repeats itself", function()
+  local p = tiny.text()
+  local prompt = tiny.prompt(p, tiny.random(3), 5)
+  local function greedy(lookup)
+    local e = tiny.engine(p)
+    local id = tiny.submit(e, prompt, { max_new = 200, temperature = 0, lookup = lookup,
+      bias_id = { 7 }, bias = { 1000 }, nbias = 1 })
+    local x = tiny.collect(e, 1)[id][1]
+    return x.tokens, C.rl_engine_count(e, 4)
+  end
+  local plain, with = greedy(0), { greedy(8) }
+  T.equal(with[1], plain)
+  if with[2] < 100 then error(("%d tokens of 200 came by drafts"):format(with[2])) end
+end)
+
+T.test("an update in flight leaves no draft behind", function()
+  local p, random = tiny.text(), tiny.random(6)
+  local prompt = tiny.prompt(p, random, 30)
+  local e = tiny.engine(p, { tokens = 8 })
+  local id = tiny.submit(e, prompt, { samples = 4, max_new = 300, temperature = 0.3, seed = 3, lookup = 6 })
+  while C.rl_engine_count(e, 1) < 60 do C.rl_sleep(0.0005) end
+  rl.check(C.rl_engine_hold(e))
+  rl.check(C.rl_engine_go(e))
+  local plain = tiny.engine(p)
+  local other = tiny.submit(plain, prompt, { samples = 4, max_new = 300, temperature = 0.3, seed = 3 })
+  local found, want = tiny.collect(e, 4)[id], tiny.collect(plain, 4)[other]
+  for k, x in ipairs(found) do T.equal({ x.tokens, x.logp }, { want[k].tokens, want[k].logp }) end
+end)
+
+T.test("a look-up of more tokens than a step may hold is refused", function()
+  local p = tiny.text()
+  T.raises("lookup: expected 0 to 64, got 65", function()
+    tiny.submit(tiny.engine(p), tiny.prompt(p, tiny.random(3), 3), { lookup = 65 })
+  end)
+end)
+
+T.test("a run with rollout.lookup is the run without, and says how many drafts were right", function()
+  local function step(...)
+    local recipe = require("rllava.recipe").load("recipes/grpo_geoqa.lua",
+      { "data.prompts_per_step=2", "rollout.n=3", "data.val=null", "data.val_apart=null", ... })
+    local trainer = require("rllava.train").open(recipe)
+    local found = trainer:step(1)
+    trainer:close()
+    return found
+  end
+  local plain, with = step(), step "rollout.lookup=4"
+  T.equal(with["actor/grad_norm"], plain["actor/grad_norm"])
+  T.equal(plain["rollout/accepted"], nil)
+  T.equal(with["rollout/accepted"] > 0 and with["rollout/accepted"] <= 1, true)
+end)

@@ -199,6 +199,9 @@ key("rollout.stop", "texts", nil, "texts that end a response")
 key("rollout.weights", { "same", "int8", "int4" }, "same",
   "sample by the trainer's weights; or faster, by weights of few bits, whose log-probs differ "
     .. "(mismatch/...): loss.rollout_is or loss.tis_imp_ratio_cap must then correct for them")
+key("rollout.lookup", "int 0..64", 0,
+  "tokens drafted at once from what followed the last ones earlier, in the prompt or the response: "
+    .. "the same samples, sooner where texts repeat and few are decoded together; 0: off")
 key("rollout.seed", "int>=0", nil, "of the sampling; null: trainer.seed")
 for _, k in ipairs {
   { "n", "int>=1", 1, "responses to each prompt in validation" },

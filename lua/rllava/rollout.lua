@@ -39,10 +39,10 @@ function Rollout.slots(options)
 end
 
 --- options: at_once samples decoded together; max_prompt, max_new tokens; n samples a prompt, as a
---- rule; dtype; weights: same, int8 or int4; skip_special = false keeps special tokens in r.text.
+--- rule; dtype; weights: same, int8 or int4; lookup: tokens drafted at most; skip_special = false keeps special tokens in r.text.
 --- The cache has room for so many at their longest.
 function Rollout.new(policy, options)
-  local self = setmetatable({ policy = policy, options = options, waiting = {} }, Rollout)
+  local self = setmetatable({ policy = policy, options = options, waiting = {}, told = {} }, Rollout)
   local banned, vocab = banned_ids(policy)
   self.engine = check(C.rl_engine_new(policy.model.tape, options.dtype or C.RL_FLOAT,
     Rollout.slots(options), options.at_once or 64, options.prompt_rows or Rollout.PROMPT_ROWS, banned,
@@ -66,7 +66,7 @@ function Rollout:submit(prompt, how)
     temperature = how.temperature or 1, top_p = how.top_p or 1, min_p = how.min_p or 0,
     top_k = math.max(0, how.top_k or 0), seed = how.seed or 0, stream = how.stream or 0,
     first_sample = how.first_sample or 0, stop = stop, nstop = #self.stop,
-    stop_text = stop_text, nstop_text = #texts,
+    stop_text = stop_text, nstop_text = #texts, lookup = self.options.lookup or 0,
     tokenizer = #texts > 0 and self.policy.tokenizer.handle or nil })
   local number = check(C.rl_engine_submit(self.engine, q))
   self.waiting[number] = { prompt = prompt, left = q.samples }
@@ -98,6 +98,18 @@ function Rollout:next(seconds)
   if asked.left == 0 then self.waiting[result.request] = nil end
   C.rl_engine_forget(self.engine, result)
   return r
+end
+
+--- Adds what the engine counted since the last call: rollout/accepted, the share of drafted tokens
+--- that were drawn.
+function Rollout:into(found)
+  local function since(which)
+    local before, now = self.told[which] or 0, C.rl_engine_count(self.engine, which)
+    self.told[which] = now
+    return now - before
+  end
+  local drafted, accepted = since(3), since(4)
+  if drafted > 0 then found["rollout/accepted"] = accepted / drafted end
 end
 
 --- Responses that have not come yet.

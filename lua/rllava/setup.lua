@@ -84,7 +84,8 @@ local function rollout(self, cfg)
   local hints = cfg.loss.prefix_strategy == "random" or cfg.loss.prefix_strategy == "hint"
   return require("rllava.rollout").new(self.policy, { n = hints and 1 or r.n, at_once = r.at_once,
     skip_special = cfg.reward_options.skip_special_tokens, dtype = dtype(cfg), max_new = max_new,
-    max_prompt = cfg.data.max_prompt_length + (hints and max_new or 0), weights = r.weights })
+    max_prompt = cfg.data.max_prompt_length + (hints and max_new or 0), weights = r.weights,
+    lookup = r.lookup })
 end
 
 --- Refuses keys that this algorithm would not heed, or that it needs and that are not set.

@@ -50,6 +50,7 @@ function Trainer:step(step)
   end
   if self.reference then self.reference:follow(self.policy, step, self.cfg.loss) end
   for name, value in pairs(metrics.of_batch(batch, self.clock, self.cfg.data.max_prompt_length)) do found[name] = value end
+  self.rollout:into(found)
   self.step_done = step
   self.feed:release()
   return found, batch

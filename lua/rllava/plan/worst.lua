@@ -97,7 +97,7 @@ local function training(w, cfg)
     pads = cfg.trainer.dtype == "bf16" and w.groups or 0 }
 end
 
---- Rows of a step of the engine: prompts, and one of each response that is decoded.
+--- Rows of a step of the engine: prompts, and one of each response that is decoded, with its draft.
 local function sampling(w, cfg)
   local r, asked = cfg.rollout, {}
   for _, need in ipairs(cfg.algorithm.needs or {}) do asked[need] = true end
@@ -107,7 +107,7 @@ local function sampling(w, cfg)
     math.floor(r.at_once / math.min(val_n, r.val.n)), 1)
   local whole = w.cells > 0 and math.min(prompts, math.ceil(w.prompt_rows / w.cells)) or 0
   if w.max_prompt > w.prompt_rows and w.cells > 0 then whole = whole + 2 end
-  local answers = math.max(r.at_once, r.n, r.val.n)
+  local answers = math.max(r.at_once, r.n, r.val.n) * (1 + r.lookup)
   w.step = { rows = math.min(w.prompt_rows, prompts * w.max_prompt) + answers, answers = answers,
     pictures = whole, pads = 0 }
 end
