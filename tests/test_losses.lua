@@ -74,6 +74,12 @@ T.test("weights against another sampler: of a token, a sequence, capped, in ever
   T.near(weighted { tis_imp_ratio_cap = 1.2 }, mean { e(0.1), 1.2, 1 }, 1e-6)
   T.near(weighted { rollout_is = "sequence", rollout_is_threshold = 9 }, mean { e(0.6), e(0.6), 1 },
     1e-6)
+  T.near(weighted { rollout_is = "token", rollout_is_mode = "mask", rollout_is_threshold = 1.5 },
+    mean { e(0.1), 0, 1 }, 1e-6)
+  T.near(weighted { rollout_is = "token", rollout_is_mode = "mask", rollout_is_threshold = 9,
+    rollout_is_lower = 1.01 }, mean { e(0.1), e(0.5), 0 }, 1e-6)
+  T.near(weighted { rollout_is = "sequence", rollout_is_mode = "mask", rollout_is_threshold = 1.5 },
+    mean { 0, 0, 1 }, 1e-6)
   local value = run("gpg", { rollout_is = "token", rollout_is_threshold = 9 }, rollout)
   T.near(value, (1 * e(0.1) - 4 * e(0.5) + 0.25) / 3, 1e-6)
   T.raises("expected the sampler's log-probs", function() run("grpo", { rollout_is = "token" }) end)

@@ -129,6 +129,7 @@ rollout.val_override_config.n=8              rollout.val.n=8
 reward.reward_function=./x/r1v.py:main       reward=rewards/r1v.lua
 reward.reward_function_kwargs.format_weight=0.2  reward_options.args.format_weight=0.2
 reward.skip_special_tokens=false             reward_options.skip_special_tokens=false
+reward.compat=rllava                         reward_options.compat=true
 trainer.total_epochs=3                       *
 trainer.max_steps=9                          *
 trainer.project_name=p                       *

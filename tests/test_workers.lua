@@ -63,6 +63,17 @@ T.test("several rewards: a weighted sum, parts under their own names and their f
   p:close()
 end)
 
+T.test("what a reward writes to its row or answer, no other reads", function()
+  local p = pool({ [[return function(_, answer, row)
+    row.list[1], row.new, answer.x = 9, 1, 9
+    return 1 end]],
+    "return function(_, answer, row) return { overall = row.list[1], x = answer.x, "
+      .. "new = row.new or 0 } end" }, nil, { 1, 1 })
+  local r = score(p, { { "", { x = 2 }, { list = { 3 } } }, { "", { x = 4 }, { list = { 5 } } } })
+  T.equal({ r[1].overall, r[1].parts.x, r[1].parts.new, r[2].overall }, { 4, 2, 0, 6 })
+  p:close()
+end)
+
 T.test("options: defaults, then the recipe's, checked by name", function()
   local code = [[return { defaults = { scale = 2, compat = false }, score = function(_, _, _, o)
     return { overall = o.scale, compat = o.compat and 1 or 0 } end }]]

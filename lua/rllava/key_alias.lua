@@ -68,6 +68,13 @@ local function dtype(get)
   return { ["trainer.dtype"] = dtypes[given] }
 end
 
+--- "rllava": rewards behave as RLLaVA's.
+local function compat(get)
+  local given = get "reward.compat"
+  if given ~= "rllava" then rl.raise("reward.compat: expected rllava, got '%s'", given) end
+  return { ["reward_options.compat"] = true }
+end
+
 local function strategy(key)
   return function(get)
     local given = get(key)
@@ -98,6 +105,7 @@ alias.convert = {
   ["actor.on_policy_reshape"] = { "text", own_key "on_policy_reshape" },
   ["actor.on_policy_reshape_weight"] = { "number", own_key "on_policy_reshape_weight" },
   ["actor.on_policy_reshape_pow_exp"] = { "number", own_key "on_policy_reshape_pow_exp" },
+  ["reward.compat"] = { "text", compat },
   ["actor.srft_type"] = { "text", own_key "srft_type" },
   ["actor.sft_loss_coef"] = { "number", own_key "sft_loss_coef" },
   ["actor.clip_upper_bound"] = { "number", own_key "clip_upper_bound" },

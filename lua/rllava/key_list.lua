@@ -102,7 +102,8 @@ key("loss.kl_loss_type", { "k1", "kl", "abs", "k2", "mse", "k3", "low_var_kl", "
   "k3+", "low_var_kl+" }, "low_var_kl", "its estimator", { "actor.kl_loss_type" })
 key("loss.use_kl_in_reward", "bool", false, "KL to the reference policy in the reward",
   { "algorithm.use_kl_in_reward" })
-key("loss.kl_penalty", { "k1", "kl", "abs", "k2", "mse", "k3", "low_var_kl" }, "kl",
+key("loss.kl_penalty", { "k1", "kl", "abs", "k2", "mse", "k3", "low_var_kl", "k1+", "kl+", "abs+",
+  "k2+", "mse+", "k3+", "low_var_kl+" }, "kl",
   "its estimator",
   { "algorithm.kl_penalty" })
 key("loss.kl_ctrl.type", { "fixed", "adaptive" }, "fixed", "its controller",
@@ -131,6 +132,9 @@ key("loss.rollout_is", { "none", "token", "sequence" }, "none",
   { "actor.rollout_is" })
 key("loss.rollout_is_threshold", "number>0", 2, "their upper bound",
   { "actor.rollout_is_threshold" })
+key("loss.rollout_is_mode", { "truncate", "mask" }, "truncate",
+  "what lies beyond: held to the bound, or left out of the loss", { "actor.rollout_is_mode" })
+key("loss.rollout_is_lower", "number>=0", nil, "mask: least weight; null: 1 / rollout_is_threshold")
 key("loss.recompute_old_logp", "bool", false,
   "old log-probs by a pass of the trainer, which importance weights compare with the sampler's",
   { "actor.recompute_old_logprob" })

@@ -53,7 +53,9 @@ end
 --- Weights that correct for a sampler which is not the old policy, never with a gradient:
 ---   w = exp(old_logp - rollout_logp)
 --- tis_imp_ratio_cap C: min(w, C) a token; rollout_is "token" likewise with rollout_is_threshold,
---- "sequence": one weight a response, of the summed difference.
+--- "sequence": one weight a response, of the summed difference.  rollout_is_mode "mask": what
+--- exceeds the threshold, or falls below rollout_is_lower (nil: its inverse), weighs 0 instead of
+--- the threshold; means divide by it all the same.
 --- -> [tokens], or nil where both are off.
 function loss.weights(b, cfg)
   local cap, level = cfg.tis_imp_ratio_cap or -1, cfg.rollout_is or "none"
@@ -64,7 +66,9 @@ function loss.weights(b, cfg)
   local d = (b.old_logp - b.rollout_logp):detach()
   if cap > 0 then return d:exp():clamp(0, cap) end
   if level == "sequence" then d = b:expand(b:seq_sum(d)) end
-  return d:clamp(-20, 20):exp():clamp(0, cfg.rollout_is_threshold)
+  local w, high = d:clamp(-20, 20):exp(), cfg.rollout_is_threshold
+  if cfg.rollout_is_mode ~= "mask" then return w:clamp(0, high) end
+  return w * w:le(high) * (1 - w:lt(cfg.rollout_is_lower or 1 / high))
 end
 
 --- The loss of an algorithm plus kl_loss_coef KL(policy, reference) minus entropy_coeff entropy
@@ -76,6 +80,9 @@ function loss.total(algorithm, b, cfg)
     metrics.kl_loss = b:aggregate(kl.estimate(cfg.kl_loss_type, b.logp, b.ref_logp), cfg.agg_mode)
     metrics.kl_coef = cfg.kl_loss_coef
     value = b:plus(value, cfg.kl_loss_coef, metrics.kl_loss)
+  end
+  if b.weight and cfg.rollout_is_mode == "mask" then
+    metrics.rollout_is_masked = b:mean(b.weight:eq(0))
   end
   metrics.entropy_loss = b:mean(b.entropy)
   if (cfg.entropy_coeff or 0) ~= 0 then

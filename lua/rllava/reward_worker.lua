@@ -34,6 +34,14 @@ local function load_all(specs)
   return rewards, ready
 end
 
+--- A row of its own for each reward: what one writes to it, no other reads.
+local function copy(v)
+  if type(v) ~= "table" then return v end
+  local out = {}
+  for k, e in pairs(v) do out[k] = copy(e) end
+  return out
+end
+
 --- { [k] = results } of the rewards that are called one by one, or, with batch, of the others.
 local function score(rewards, request)
   local results = {}
@@ -43,7 +51,8 @@ local function score(rewards, request)
       if request.batch then results[k] = reward_file.batch(reward, request.list)
       else
         local one = request.list[1]
-        results[k] = { reward_file.score(reward, one.response, one.answer, one.row) }
+        local row, answer = copy(one.row), copy(one.answer)
+        results[k] = { reward_file.score(reward, one.response, answer, row) }
       end
     end
   end
