@@ -6,8 +6,9 @@
 ---   tool      the tools' rewards (row.step_reward); gate: only with a right answer
 ---   overall   acc_weight accuracy + format_weight format + tool_weight tool
 ---
----   judge        a chat model behind an endpoint of the OpenAI form, http://host:port/v1; "": that
----                of LLM_AS_A_JUDGE_BASE where it is set; "required": refused where it is not; "none"
+---   judge        a chat model behind an endpoint of the OpenAI form, http://host:port/v1; "":
+---                that of LLM_AS_A_JUDGE_BASE where it is set; "required": refused where it is not;
+---                "none"
 ---   judge_model  its name; "": the first that it offers
 --- A judge takes its time: reward_options.timeout bounds a call.
 local tags = require "rllava.reward.tags"

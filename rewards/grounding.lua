@@ -1,7 +1,8 @@
 --- Grounding: overlap of the box in the response with the true one.
 ---   accuracy  IoU^2
 ---   format    the response, without <|endoftext|>, begins like Qwen's box tokens: with <, > or
----             one of their bare names.  strict = true: it is the whole sequence of reference, box and end
+---             one of their bare names.  strict = true: it is the whole sequence of reference,
+---             box and end
 ---   overall   (1 - format_weight) accuracy + format_weight format
 --- scale: what the response's numbers are counted in: "1000" (thousandths of the picture), "unit",
 --- "resized" (pixels the model saw), "original"; "auto": thousandths after <|box_start|>, else

@@ -1,4 +1,5 @@
---- Arithmetic in words: is the last number of the response the answer?  0 or 1; no form is asked for.
+--- Arithmetic in words: is the last number of the response the answer?  0 or 1; no form is asked
+--- for.
 local answers = require "rllava.reward.answer"
 
 return function(response, answer)

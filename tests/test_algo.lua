@@ -371,3 +371,18 @@ for _, file in ipairs(T.list(root)) do
     end)
   end
 end
+
+T.test("kl_cov holds no token without a covariance before one with it", function()
+  local mini = { tokens = 64, logp = {}, old_logp = {}, advantage = {} }
+  for t = 1, 64 do
+    mini.logp[t], mini.advantage[t] = t % 3 == 0 and -math.huge or -t % 7, t % 5 - 2
+    mini.old_logp[t] = mini.logp[t]
+  end
+  local held = require("rllava.algo.kl_cov").prepare(mini, { kl_cov_ratio = 0.25 }).held
+  local cov, n = require("rllava.covariance").of(mini), 0
+  for t = 1, 64 do
+    n = n + held[t]
+    if held[t] == 1 and cov[t] ~= cov[t] then error("token " .. t) end
+  end
+  T.equal(n, 16)
+end)

@@ -82,23 +82,13 @@ local wide = [[
   bench/parts/model.lua bench/parts/products.lua bench/parts/rest.lua bench/shapes.lua
   bench/training.lua kernels/adamw.c kernels/adamw.h kernels/adamw8.c kernels/attention.c
   kernels/attention.h kernels/attention_grad.c kernels/logprob.c kernels/matmul.c kernels/panel.c
-  kernels/panel.h kernels/product.c kernels/product.h kernels/tile.h lua/rllava/algo/chord.lua
-  lua/rllava/algo/cispo.lua lua/rllava/algo/clip_cov.lua lua/rllava/algo/dapo.lua
-  lua/rllava/algo/distill.lua lua/rllava/algo/dr_grpo.lua lua/rllava/algo/gdpo.lua
-  lua/rllava/algo/gmpo.lua lua/rllava/algo/gpg.lua lua/rllava/algo/grpo.lua
-  lua/rllava/algo/gspo.lua lua/rllava/algo/gspo_token.lua lua/rllava/algo/hpt.lua
-  lua/rllava/algo/kl_cov.lua lua/rllava/algo/luffy.lua lua/rllava/algo/opo.lua
-  lua/rllava/algo/passk.lua lua/rllava/algo/ppo.lua lua/rllava/algo/reinforce_pp_baseline.lua
-  lua/rllava/algo/remax.lua lua/rllava/algo/srft.lua lua/rllava/algo/uft.lua lua/rllava/draw.lua
-  lua/rllava/plan.lua lua/rllava/plan/text.lua lua/rllava/plan/warm.lua lua/rllava/plan/worst.lua
-  lua/rllava/profile.lua lua/rllava/rollout.lua lua/rllava/run_folder.lua lua/rllava/score.lua
-  lua/rllava/setup.lua lua/rllava/train.lua lua/rllava/update.lua lua/rllava/validate.lua
-  lua/rllava/vision.lua recipes/data/arithmetic.lua recipes/data/bpe.lua
-  recipes/data/equations-tiny.lua recipes/data/geometry.lua recipes/data/geoqa-tiny.lua
-  recipes/data/geoqa.lua recipes/data/random.lua recipes/data/tiny_vl.lua
-  recipes/data/wemath-tiny.lua recipes/data/wemath.lua recipes/grpo_geoqa.lua recipes/rllava.lua
-  recipes/sft_geoqa.lua rewards/deepeyes_visual.lua rewards/grounding.lua rewards/last_number.lua
-  runtime/draw.c runtime/draw_smooth.c runtime/engine.c runtime/engine.h runtime/engine_step.c
+  kernels/panel.h kernels/product.c kernels/product.h kernels/tile.h lua/rllava/plan/worst.lua
+  lua/rllava/rollout.lua lua/rllava/setup.lua lua/rllava/train.lua recipes/data/arithmetic.lua
+  recipes/data/bpe.lua recipes/data/equations-tiny.lua recipes/data/geometry.lua
+  recipes/data/geoqa-tiny.lua recipes/data/geoqa.lua recipes/data/random.lua
+  recipes/data/tiny_vl.lua recipes/data/wemath-tiny.lua recipes/data/wemath.lua
+  recipes/grpo_geoqa.lua recipes/rllava.lua recipes/sft_geoqa.lua runtime/draw.c
+  runtime/draw_smooth.c runtime/engine.c runtime/engine.h runtime/engine_step.c
   runtime/engine_stop.c runtime/files.c runtime/kvcache.c runtime/optim.c runtime/plan.c
   runtime/pool.c runtime/replay.c runtime/replay.h tests/ranks.lua tests/test_dist.lua
   tests/test_engine.lua tests/test_judge.lua tests/test_kernels.lua tests/test_losses.lua

@@ -50,6 +50,7 @@ local function mean_std(values)
   return mean, math.sqrt(squares / (#values - 1))
 end
 advantage.mean_std = mean_std
+function advantage.mean(values) return (mean_std(values)) end
 
 --- f(values of a group, its size, its indices) -> a list of the same length; all of them put
 --- together -> [responses].

@@ -10,7 +10,8 @@ Canvas.__index = Canvas
 
 --- A picture { rgb = bytes [height, width, 3], width, height } of one colour (0xRRGGBB).
 function draw.canvas(width, height, colour)
-  local c = { rgb = ffi.new("unsigned char[?]", width * height * 3), width = width, height = height }
+  local rgb = ffi.new("unsigned char[?]", width * height * 3)
+  local c = { rgb = rgb, width = width, height = height }
   C.rl_draw_fill(c.rgb, width, height, colour)
   return setmetatable(c, Canvas)
 end
@@ -23,7 +24,9 @@ function Canvas:copy()
 end
 
 --- A filled rectangle.
-function Canvas:rect(x, y, w, h, colour) C.rl_draw_rect(self.rgb, self.width, self.height, x, y, w, h, colour) end
+function Canvas:rect(x, y, w, h, colour)
+  C.rl_draw_rect(self.rgb, self.width, self.height, x, y, w, h, colour)
+end
 
 --- A line with round ends, thick pixels wide.
 function Canvas:line(x0, y0, x1, y1, thick, colour)
@@ -34,7 +37,8 @@ end
 function Canvas:polygon(points, colour)
   local flat = {}
   for _, p in ipairs(points) do flat[#flat + 1], flat[#flat + 2] = p[1], p[2] end
-  C.rl_draw_polygon(self.rgb, self.width, self.height, ffi.new("int[?]", #flat, flat), #points, colour)
+  local corners = ffi.new("int[?]", #flat, flat)
+  C.rl_draw_polygon(self.rgb, self.width, self.height, corners, #points, colour)
 end
 
 --- A disc, or with thick a ring of that thickness inside radius r.
@@ -42,7 +46,8 @@ function Canvas:circle(x, y, r, colour, thick)
   C.rl_draw_circle(self.rgb, self.width, self.height, x, y, r, thick or 0, colour)
 end
 
---- Digits, capitals and ?+-=.,: in a 5 x 7 font, dots of scale pixels, letters advance pixels apart.
+--- Digits, capitals and ?+-=.,: in a 5 x 7 font, dots of scale pixels, letters advance pixels
+--- apart.
 function Canvas:text(x, y, text, scale, advance, colour)
   C.rl_draw_text(self.rgb, self.width, self.height, x, y, text, scale, advance, colour)
 end

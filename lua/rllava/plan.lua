@@ -22,13 +22,15 @@ local function dtype_of(cfg) return cfg.trainer.dtype == "bf16" and C.RL_HALF or
 
 --- ---- the models of a run ----
 
---- The models that a run opens, recorded but without numbers: list of { name, policy, head, train }.
+--- The models that a run opens, recorded but without numbers: list of { name, policy, head,
+--- train }.
 function plan.models(cfg)
   local policy, asked = require "rllava.policy", require("rllava.algorithm").asks(cfg)
   local actor = policy.shape(cfg.model, { features = cfg.trainer.freeze_vision_tower and "apart" })
   local list = { { name = "policy", policy = actor, head = "logp entropy", train = true } }
   local function add(name, p, head, train)
-    list[#list + 1] = { name = name, policy = train and p or p:freeze(), head = head, train = train }
+    if not train then p:freeze() end
+    list[#list + 1] = { name = name, policy = p, head = head, train = train }
   end
   if asked.ref_logp then add("reference", actor:sibling(), "logp") end
   if cfg.teacher then add("teacher", policy.shape(cfg.teacher), "logp") end
@@ -114,7 +116,8 @@ local function put_engine(p, cfg, actor)
   worst.bind(replay, w, w.step)
   put(p, "KV cache", C.rl_engine_bytes(actor.model.tape, dtype_of(cfg), w.slots),
     ("%d slots, %d responses at once"):format(w.slots, cfg.rollout.at_once))
-  put(p, "engine", C.rl_replay_bytes(replay), ("activations of a step, %d rows"):format(w.step.rows))
+  put(p, "engine", C.rl_replay_bytes(replay),
+    ("activations of a step, %d rows"):format(w.step.rows))
 end
 
 --- A frozen tower: its run on the largest picture, and the features that are kept.
@@ -148,7 +151,8 @@ local function put_rest(p, cfg, models)
     if m.train then scratch = math.max(scratch, largest(m.policy)) end
   end
   p.scratch = scratch
-  put(p, "loss", C.rl_bytes_of(plan.LOSS_BYTES * w.micro.rows), "live tensors of a micro-batch", { "update" })
+  put(p, "loss", C.rl_bytes_of(plan.LOSS_BYTES * w.micro.rows), "live tensors of a micro-batch",
+    { "update" })
   put(p, "scratch", scratch, "a parameter on its way to a file", { "checkpoint" })
   put(p, "program", PROGRAM + TOKEN * w.step_tokens + THREAD * C.rl_threads(0),
     "code, Lua's tables, tokenizer, threads; an estimate")
@@ -164,7 +168,9 @@ local function find_peak(p)
   end
   local most = -1
   for _, class in ipairs(p.classes) do
-    if class.bytes[p.peak.phase] > most then p.peak.class, most = class, class.bytes[p.peak.phase] end
+    if class.bytes[p.peak.phase] > most then
+      p.peak.class, most = class, class.bytes[p.peak.phase]
+    end
   end
   p.counted = p.peak.bytes - p.by_name.program.bytes[p.peak.phase]
 end
@@ -173,7 +179,8 @@ end
 function plan.of(cfg, models)
   models = models or plan.models(cfg)
   local actor = models[1].policy
-  local p = { classes = {}, by_name = {}, cfg = cfg, models = models, worst = worst.of(cfg, models) }
+  local p = { classes = {}, by_name = {}, cfg = cfg, models = models,
+    worst = worst.of(cfg, models) }
   for _, m in ipairs(models) do put_model(p, cfg, m) end
   put_engine(p, cfg, actor)
   put_vision(p, cfg, actor)
@@ -187,14 +194,14 @@ end
 
 local units = { [""] = 1, K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
 
---- "24G", "900M", or a number of bytes -> bytes.  key: whose value it is, and may be 0; nil: that of
---- trainer.memory, which may not.
+--- "24G", "900M", or a number of bytes -> bytes.  key: whose value it is, and may be 0; nil: that
+--- of trainer.memory, which may not.
 function plan.bytes(v, key)
   local number, unit = tostring(v):upper():match "^([%d.]+)%s*([KMGT]?)I?B?$"
   local n = tonumber(number) or tonumber(v)
   if not n or n < 0 or n == 0 and not key then
-    rl.raise("%s: expected bytes, or a number with K, M, G or T (24G), got %s", key or "trainer.memory",
-      tostring(v))
+    rl.raise("%s: expected bytes, or a number with K, M, G or T (24G), got %s",
+      key or "trainer.memory", tostring(v))
   end
   return math.floor(n * units[unit or ""])
 end

@@ -14,14 +14,15 @@ local passes = { [0] = "forward", "again", "backward" }
 
 local function text(p) return p ~= nil and ffi.string(p) or nil end
 
---- "model.layers.3.mlp.up_proj.weight" -> "model.layers.3"; what is in no layer: its first two parts.
+--- "model.layers.3.mlp.up_proj.weight" -> "model.layers.3"; what is in no layer: its first two
+--- parts.
 local function layer_of(weight)
   if not weight then return "-" end
   return weight:match "^(.-%.%d+)%." or weight:match "^([%w_]+%.[%w_]+)" or weight
 end
 
---- Everything counted, as a list of { op, weight, layer, phase, pass, start, seconds, flop, bytes },
---- and how many there were beyond what is kept.
+--- Everything counted, as a list of { op, weight, layer, phase, pass, start, seconds, flop, bytes
+--- }, and how many there were beyond what is kept.
 function profile.events()
   local n, lost, list = ffi.new "int[1]", ffi.new "int[1]", {}
   local from = C.rl_profile_events(n, lost)
@@ -35,7 +36,8 @@ function profile.events()
   return list, lost[0]
 end
 
---- Sums by a field: list of { name, count, seconds, flop, bytes, least }, the slowest first.  least:
+--- Sums by a field: list of { name, count, seconds, flop, bytes, least }, the slowest first.
+--- least:
 --- seconds that the machine needs at least, by multiply-adds or by bytes, whichever is longer.
 function profile.sums(events, field, machine)
   local by, list = {}, {}
@@ -58,8 +60,8 @@ function profile.sums(events, field, machine)
 end
 
 local function table_of(title, list, total, steps)
-  local lines = { ("%-34s %8s %9s %7s %10s %9s %9s"):format(title, "calls", "ms/step", "share", "GFLOP/s",
-    "GB/s", "of limit") }
+  local lines = { ("%-34s %8s %9s %7s %10s %9s %9s"):format(title, "calls", "ms/step", "share",
+    "GFLOP/s", "GB/s", "of limit") }
   for i, s in ipairs(list) do
     if i > 40 then lines[#lines + 1] = ("  ... %d more"):format(#list - 40) break end
     lines[#lines + 1] = ("%-34s %8d %9.2f %6.1f%% %10.1f %9.2f %8.0f%%"):format(s.name, s.count,
@@ -73,8 +75,8 @@ end
 function profile.report(events, machine, steps)
   local total = 0
   for _, e in ipairs(events) do total = total + e.seconds end
-  local parts = { ("limits: %.0f GFLOP/s, %.1f GB/s from memory; what fits the caches may exceed them"):format(
-    machine.flops / 1e9, machine.bytes / 1e9) }
+  local parts = { ("limits: %.0f GFLOP/s, %.1f GB/s from memory; what fits the caches may exceed "
+    .. "them"):format(machine.flops / 1e9, machine.bytes / 1e9) }
   for _, field in ipairs { "phase", "op", "layer" } do
     parts[#parts + 1] = table_of("by " .. field, profile.sums(events, field, machine), total, steps)
   end
@@ -117,7 +119,8 @@ function profile.run(cfg, steps, out)
   local trainer = require("rllava.train").open(cfg)
   local ok, message = pcall(function()
     trainer:step(1)
-    local machine = { flops = C.rl_peak_flops(half and C.RL_HALF or C.RL_FLOAT), bytes = C.rl_peak_bytes() }
+    local machine = { flops = C.rl_peak_flops(half and C.RL_HALF or C.RL_FLOAT),
+      bytes = C.rl_peak_bytes() }
     local times = {}
     check(C.rl_profile(1))
     for step = 2, steps + 1 do

@@ -7,8 +7,9 @@ local key_value = require "rllava.key_value"
 
 local run_folder = {}
 
---- trainer.outputs_dir, with a project or a name <outputs_dir>/<project>/<name>; without outputs_dir
---- a new outputs/<project>/<name>-<time>.  ending: of the name, beside training ("-eval").
+--- trainer.outputs_dir, with a project or a name <outputs_dir>/<project>/<name>; without
+--- outputs_dir a new outputs/<project>/<name>-<time>.  ending: of the name, beside training
+--- ("-eval").
 function run_folder.of(cfg, ending)
   local t = cfg.trainer
   local name = (t.experiment_name or cfg.recipe and cfg.recipe.name or "run") .. (ending or "")
@@ -31,8 +32,9 @@ function run_folder.hold(folder)
   files.make_folder(folder)
   local lock = C.rl_file_lock(files.join(folder, "lock"))
   if lock == -1 then
-    error(("%s: another run is going on in this folder (%s); trainer.outputs_dir names another"):format(
-      folder, ffi.string(C.rl_error()):match "held by .*$" or ffi.string(C.rl_error())), 0)
+    local why = ffi.string(C.rl_error())
+    error(("%s: another run is going on in this folder (%s); trainer.outputs_dir names another")
+      :format(folder, why:match "held by .*$" or why), 0)
   end
   return function()
     if lock then C.rl_file_unlock(lock) end

@@ -7,7 +7,8 @@ local rl = require "rllava.ffi"
 
 local score = {}
 
---- 1 up to and including the first end token, 0 behind it.  ids: a list; eos: a token or a list of them.
+--- 1 up to and including the first end token, 0 behind it.
+--- ids: a list; eos: a token or a list of them.
 function score.response_mask(ids, eos)
   local ends, mask, open = {}, {}, 1
   for _, id in ipairs(type(eos) == "table" and eos or { eos }) do ends[id] = true end
@@ -18,8 +19,9 @@ function score.response_mask(ids, eos)
   return mask
 end
 
---- rewards minus beta KL(old_logp, ref_logp) of each token, by the named estimator.  batch: as in advantage, with lists
---- old_logp and ref_logp [tokens] -> rewards [tokens], the KL now: mean over responses of their token means.
+--- rewards minus beta KL(old_logp, ref_logp) of each token, by the named estimator.  batch: as in
+--- advantage, with lists old_logp and ref_logp [tokens]
+--- -> rewards [tokens], the KL now: mean over responses of their token means.
 function score.kl_in_reward(batch, name, beta)
   local rewards, sum, at = {}, 0, 0
   local values = tensor.scope(function()
@@ -43,8 +45,8 @@ function score.overlong(n, max, buffer)
 end
 
 --- Which responses belong to groups worth training on.  scores, group [responses];
---- cfg: { filter_low, filter_high } (mean strictly between) or { filter_mode = "variance" } (not all equal)
---- -> indices in order.
+--- cfg: { filter_low, filter_high } (mean strictly between), or { filter_mode = "variance" } (not
+--- all equal) -> indices in order.
 function score.filter(scores, group, cfg)
   local sum, count, first, differ, kept = {}, {}, {}, {}, {}
   for i, g in ipairs(group) do
@@ -58,7 +60,8 @@ function score.filter(scores, group, cfg)
   end
   for i, g in ipairs(group) do
     local mean = sum[g] / count[g]
-    local good = mode == "variance" and differ[g] or mode == "mean" and cfg.filter_low < mean and mean < cfg.filter_high
+    local good = differ[g]
+    if mode == "mean" then good = cfg.filter_low < mean and mean < cfg.filter_high end
     if good then kept[#kept + 1] = i end
   end
   return kept

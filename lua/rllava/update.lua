@@ -34,8 +34,8 @@ end
 --- Bits of a moment of AdamW by its keys.
 function Updater.bits(optim) return optim.states == "int8" and 8 or 32 end
 
---- policy: what is trained.  cfg: { optim = { betas, eps, weight_decay, decay_matrices_only, states },
---- max_grad_norm, skip_grad_norm, micro_tokens, micro_cells, micro_rows, score_rows (see
+--- policy: what is trained.  cfg: { optim = { betas, eps, weight_decay, decay_matrices_only,
+--- states }, max_grad_norm, skip_grad_norm, micro_tokens, micro_cells, micro_rows, score_rows (see
 --- forest.cut; score_rows: without gradients), temperature, recompute, dtype, seed,
 --- ranks (see rllava.dist; nil: one process), head = "logp entropy" or "value",
 --- objective(algorithm, part, cfg) -> scalar, metrics }.

@@ -7,7 +7,7 @@ local rl = require "rllava.ffi"
 
 local validate = {}
 
-local CHUNK = 256                                       -- rows in flight at once where no plan says fewer
+local CHUNK = 256                           -- rows in flight at once where no plan says fewer
 local STREAM = 2 ^ 30                                   -- far from the streams of training
 
 --- Asks for the responses to rows from .. to and waits for them.
@@ -44,8 +44,8 @@ function validate.set(trainer, rows, ways)
     chunk(trainer, rows, ways, from, math.min(rows.n, from + size - 1), groups)
   end
   if rows.n > 0 and #groups[1] == 0 then
-    rl.raise("data.max_prompt_length: expected a row of validation of at most %d tokens, found none",
-      trainer.cfg.data.max_prompt_length)
+    rl.raise("data.max_prompt_length: expected a row of validation of at most %d tokens, "
+      .. "found none", trainer.cfg.data.max_prompt_length)
   end
   for w in ipairs(ways) do
     out[w] = Batch.new(groups[w])

@@ -10,7 +10,8 @@ local Vision = {}
 Vision.__index = Vision
 
 local function replay_of(policy, dtype)
-  return ffi.gc(check(C.rl_replay_new(policy.model.tape, "vision_merged", 0, 0, dtype)), C.rl_replay_free)
+  return ffi.gc(check(C.rl_replay_new(policy.model.tape, "vision_merged", 0, 0, dtype)),
+    C.rl_replay_free)
 end
 
 --- Rows of features that so many bytes hold, and their width.
@@ -20,8 +21,8 @@ local function room_of(policy, bytes)
 end
 
 --- policy: recorded with its features apart; dtype as in rl_replay_new; bytes: of features that are
---- kept at most, taken here; what finds no room any more is computed again each time.  most: cells of
---- a picture that a prompt can hold; a larger one is never computed with.
+--- kept at most, taken here; what finds no room any more is computed again each time.  most: cells
+--- of a picture that a prompt can hold; a larger one is never computed with.
 function Vision.new(policy, dtype, bytes, most)
   local self = setmetatable({ policy = policy, kept = {}, used = 0, runs = 0, most = most }, Vision)
   self.rows, self.width = room_of(policy, bytes)
@@ -59,7 +60,8 @@ function Vision.bytes(policy, dtype, picture, bytes)
   check(C.rl_replay_rows(replay, "patches", picture.rows))
   check(C.rl_replay_rows(replay, "cells", cells))
   local rows, width = room_of(policy, bytes)
-  return { room = C.rl_bytes_of(4 * rows * width), arena = C.rl_replay_bytes(replay), halves = C.rl_replay_halves(replay),
+  return { room = C.rl_bytes_of(4 * rows * width), arena = C.rl_replay_bytes(replay),
+    halves = C.rl_replay_halves(replay),
     media = C.rl_media_bytes(media_of(policy, picture, cells), 1) }
 end
 
@@ -92,8 +94,8 @@ function Vision:reserve(picture)
 end
 
 --- A picture's features: { features = float *, rows, width, grid, size }.  source: as rows of data
---- name a picture; bytes: of its file, or nil; make() -> { patches, grid }, size: the picture as the
---- processor makes it, asked for only where it is not kept.
+--- name a picture; bytes: of its file, or nil; make() -> { patches, grid }, size: the picture as
+--- the processor makes it, asked for only where it is not kept.
 function Vision:of(source, bytes, options, make)
   local key = fingerprint(source, bytes, options)
   local x, to = self.kept[key], nil

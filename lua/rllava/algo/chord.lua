@@ -1,5 +1,6 @@
---- CHORD: GRPO on what the policy sampled and imitation of demonstrations, mixed by a weight mu that rises and then
---- falls; with chord_phi a token's imitation counts p (1 - p).  arXiv:2508.11408
+--- CHORD: GRPO on what the policy sampled and imitation of demonstrations, mixed by a weight mu
+--- that rises and then falls; with chord_phi a token's imitation counts p (1 - p).
+--- arXiv:2508.11408
 ---   loss = (1 - mu) L_GRPO + mu L_SFT
 local advantage = require "rllava.advantage"
 local demonstration = require "rllava.demonstration"
@@ -22,9 +23,10 @@ local function mixed(b, cfg)
 end
 
 return {
-  defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean", norm_by_std = true,
-                mu_warmup = 200, mu_decay = 400, mu_peak = 0.5, mu_valley = 0.02, chord_phi = false,
-                prefix_strategy = "beside", expert_share = 0.2 },
+  defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean",
+                norm_by_std = true, mu_warmup = 200, mu_decay = 400, mu_peak = 0.5,
+                mu_valley = 0.02, chord_phi = false, prefix_strategy = "beside",
+                expert_share = 0.2 },
   needs     = { "prefix" },
   advantage = advantage.group_norm,
   prepare   = demonstration.prepare,

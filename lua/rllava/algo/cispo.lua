@@ -1,4 +1,5 @@
---- CISPO: the importance weight is clipped, not the update: every token keeps its gradient.  arXiv:2506.13585
+--- CISPO: the importance weight is clipped, not the update: every token keeps its gradient.
+--- arXiv:2506.13585
 local advantage = require "rllava.advantage"
 
 local function clipped_weight(b, cfg)

@@ -1,5 +1,5 @@
---- On-policy distillation: the student samples, and each token's advantage is how much likelier the teacher finds
---- it.  The gradient is that of the reverse KL, one token ahead.  arXiv:2306.13649
+--- On-policy distillation: the student samples, and each token's advantage is how much likelier the
+--- teacher finds it.  The gradient is that of the reverse KL, one token ahead.  arXiv:2306.13649
 local loss = require "rllava.loss"
 local rl = require "rllava.ffi"
 

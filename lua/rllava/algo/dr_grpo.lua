@@ -1,4 +1,5 @@
---- Dr. GRPO: GRPO without its two biases: no division by the group's deviation, none by a response's own length.
+--- Dr. GRPO: GRPO without its two biases: no division by the group's deviation, none by a
+--- response's own length.
 --- arXiv:2503.20783, section 3.2
 local advantage = require "rllava.advantage"
 local loss = require "rllava.loss"

@@ -5,7 +5,8 @@ local advantage = require "rllava.advantage"
 --- loss = mean over responses of -mean(A) exp(mean d).
 local function geometric_mean(b, cfg)
   local d = b.logp - b.old_logp
-  local held, gain, cost = d:clamp(-cfg.clip_low, cfg.clip_high), (-b.advantage):lt(0), b.advantage:lt(0)
+  local held = d:clamp(-cfg.clip_low, cfg.clip_high)
+  local gain, cost = (-b.advantage):lt(0), b.advantage:lt(0)
   local sign = gain - cost
   local ratio = b:seq_mean(sign * (sign * d):min(sign * held)):exp()
   local each = -b:seq_mean(b.advantage) * ratio

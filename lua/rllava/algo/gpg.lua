@@ -1,8 +1,9 @@
---- GPG: the plain policy gradient, scaled up for what of the batch gives no gradient.  arXiv:2504.02546
+--- GPG: the plain policy gradient, scaled up for what of the batch gives no gradient.
+--- arXiv:2504.02546
 local advantage = require "rllava.advantage"
 
---- alpha = responses / those that count: of a score other than 0 (gpg_alpha "nonzero_score", as published code does),
---- or in groups whose rewards differ ("valid_group", as the paper says).
+--- alpha = responses / those that count: of a score other than 0 (gpg_alpha "nonzero_score", as
+--- published code does), or in groups whose rewards differ ("valid_group", as the paper says).
 local function alpha(batch, cfg)
   local counted, scores = 0, advantage.scores(batch)
   if cfg.gpg_alpha == "valid_group" then
@@ -20,7 +21,7 @@ end
 
 local function scaled(batch, cfg)
   local a = alpha(batch, cfg)
-  local per_response = advantage.minus(batch, function(rewards) return (advantage.mean_std(rewards)) end)
+  local per_response = advantage.minus(batch, advantage.mean)
   for i, r in ipairs(per_response) do per_response[i] = a * r end
   return advantage.spread(batch, per_response)
 end

@@ -4,7 +4,8 @@ local advantage = require "rllava.advantage"
 local loss = require "rllava.loss"
 
 return {
-  defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean", norm_by_std = true },
+  defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean",
+                norm_by_std = true },
   needs     = {},
   advantage = advantage.group_norm,
   loss      = loss.vanilla,

@@ -1,4 +1,5 @@
---- GSPO-token: GSPO's ratio where advantages differ from token to token, tokens of the mini-batch weighted alike.
+--- GSPO-token: GSPO's ratio where advantages differ from token to token, tokens of the mini-batch
+--- weighted alike.
 --- arXiv:2507.18071, eq. 13
 local gspo = require "rllava.algo.gspo"
 

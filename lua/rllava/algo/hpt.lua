@@ -1,5 +1,5 @@
---- HPT: a prompt that the policy does not solve is trained on its demonstration, every other one by the clipped
---- surrogate.  arXiv:2509.04419
+--- HPT: a prompt that the policy does not solve is trained on its demonstration, every other one by
+--- the clipped surrogate.  arXiv:2509.04419
 local advantage = require "rllava.advantage"
 local demonstration = require "rllava.demonstration"
 local loss = require "rllava.loss"
@@ -13,8 +13,8 @@ local function either(b, cfg)
 end
 
 return {
-  defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "seq-mean-token-sum-norm", norm_by_std = false,
-                sft_loss_coef = 0.05, unify_strategy = "switch" },
+  defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "seq-mean-token-sum-norm",
+                norm_by_std = false, sft_loss_coef = 0.05, unify_strategy = "switch" },
   needs     = { "prefix" },
   advantage = advantage.group_norm,
   prepare   = demonstration.prepare,

@@ -25,9 +25,10 @@ end
 --- What is told of losses on sampled and of copied tokens; ratio: of the copied ones.
 local function apart(b, on, off, ratio)
   local copied, own = b:within "prefix", b:within "own"
-  return { off_pg_loss = copied:mean(off), on_pg_loss = own:mean(on), ppo_kl = b:mean(b.old_logp - b.logp),
-    off_ratio_mean = copied:mean(ratio), on_policy_prob = own:mean(b.old_logp:exp()),
-    off_policy_prob = copied:mean(b.logp:exp()), pg_clipfrac_lower = 0 }
+  return { off_pg_loss = copied:mean(off), on_pg_loss = own:mean(on),
+    ppo_kl = b:mean(b.old_logp - b.logp), off_ratio_mean = copied:mean(ratio),
+    on_policy_prob = own:mean(b.old_logp:exp()), off_policy_prob = copied:mean(b.logp:exp()),
+    pg_clipfrac_lower = 0 }
 end
 
 local function mixed(b, cfg)
@@ -41,11 +42,13 @@ local function mixed(b, cfg)
 end
 
 return {
-  defaults  = { clip_low = 0.2, clip_high = 0.2, remove_clip = true, agg_mode = "seq-mean-token-sum-norm",
-                norm_by_std = false, on_policy_reshape = "no_reshape", on_policy_reshape_weight = 0.1,
-                on_policy_reshape_pow_exp = 0.5, off_policy_reshape = "p_div_p_0.1", off_policy_reshape_weight = 0.1,
-                off_policy_reshape_pow_exp = 0.5, off_policy_max_clip = -1, off_policy_min_clip = -1,
-                prefix_strategy = "random", min_prefix_ratio = 1, max_prefix_ratio = 1, n_prefix = 1 },
+  defaults  = { clip_low = 0.2, clip_high = 0.2, remove_clip = true,
+                agg_mode = "seq-mean-token-sum-norm", norm_by_std = false,
+                on_policy_reshape = "no_reshape", on_policy_reshape_weight = 0.1,
+                on_policy_reshape_pow_exp = 0.5, off_policy_reshape = "p_div_p_0.1",
+                off_policy_reshape_weight = 0.1, off_policy_reshape_pow_exp = 0.5,
+                off_policy_max_clip = -1, off_policy_min_clip = -1, prefix_strategy = "random",
+                min_prefix_ratio = 1, max_prefix_ratio = 1, n_prefix = 1 },
   needs     = { "prefix" },
   advantage = advantage.group_norm,
   prepare   = demonstration.prepare,

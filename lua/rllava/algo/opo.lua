@@ -1,5 +1,5 @@
---- OPO: the baseline of least variance, a prompt's rewards weighted by the lengths of their responses; meant for
---- exactly on-policy steps.  arXiv:2505.23585
+--- OPO: the baseline of least variance, a prompt's rewards weighted by the lengths of their
+--- responses; meant for exactly on-policy steps.  arXiv:2505.23585
 local advantage = require "rllava.advantage"
 local loss = require "rllava.loss"
 

@@ -1,4 +1,5 @@
---- PPO: generalised advantage estimation over a critic's values, the clipped surrogate.  arXiv:1707.06347
+--- PPO: generalised advantage estimation over a critic's values, the clipped surrogate.
+--- arXiv:1707.06347
 local advantage = require "rllava.advantage"
 local loss = require "rllava.loss"
 

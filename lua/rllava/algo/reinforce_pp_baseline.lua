@@ -1,10 +1,11 @@
---- REINFORCE++ with a baseline: rewards minus their prompt's mean, whitened over the tokens of the whole batch.
+--- REINFORCE++ with a baseline: rewards minus their prompt's mean, whitened over the tokens of the
+--- whole batch.
 --- arXiv:2501.03262
 local advantage = require "rllava.advantage"
 local loss = require "rllava.loss"
 
 local function whitened(batch)
-  local per_response = advantage.minus(batch, function(rewards) return (advantage.mean_std(rewards)) end)
+  local per_response = advantage.minus(batch, advantage.mean)
   return (advantage.whiten(advantage.spread(batch, per_response)))
 end
 

@@ -1,11 +1,12 @@
---- ReMax: reward to go minus the reward of the greedy response to the same prompt.  arXiv:2310.10505, algorithm 1
+--- ReMax: reward to go minus the reward of the greedy response to the same prompt.
+--- arXiv:2310.10505, algorithm 1
 local advantage = require "rllava.advantage"
 local loss = require "rllava.loss"
 
 --- batch.baseline [responses]: the greedy response's reward -> advantages, returns.
 local function against_greedy(batch)
-  local returns, out = advantage.returns({ lengths = batch.lengths, rewards = batch.rewards }, 1), {}
-  local baseline = advantage.spread(batch, batch.baseline)
+  local returns = advantage.returns({ lengths = batch.lengths, rewards = batch.rewards }, 1)
+  local baseline, out = advantage.spread(batch, batch.baseline), {}
   for t, r in ipairs(returns) do out[t] = r - baseline[t] end
   return out, returns
 end

@@ -1,4 +1,5 @@
---- SRFT: supervised and reinforcement terms in one step, both weighted by the policy's entropy.  arXiv:2506.19767
+--- SRFT: supervised and reinforcement terms in one step, both weighted by the policy's entropy.
+--- arXiv:2506.19767
 local advantage = require "rllava.advantage"
 local demonstration = require "rllava.demonstration"
 local luffy = require "rllava.algo.luffy"
@@ -20,7 +21,8 @@ local function on_policy(b, cfg, on_coef)
     or rl.raise("srft_type: expected paper, exp, minus_old or classic_rl, got %s", cfg.srft_type)
   local free = -a * base(b, cfg)
   if cfg.remove_clip then return free, 0 end
-  local held = -a * b.logp:clamp(1 - cfg.clip_low, math.max(cfg.clip_upper_bound, 1 + cfg.clip_high))
+  local high = math.max(cfg.clip_upper_bound, 1 + cfg.clip_high)
+  local held = -a * b.logp:clamp(1 - cfg.clip_low, high)
   return free:max(held), b:mean(free:lt(held))
 end
 

@@ -1,5 +1,5 @@
---- UFT: a response begins with a hint from the demonstration, which is imitated; the rest is trained by the
---- clipped surrogate.  arXiv:2505.16984
+--- UFT: a response begins with a hint from the demonstration, which is imitated; the rest is
+--- trained by the clipped surrogate.  arXiv:2505.16984
 local advantage = require "rllava.advantage"
 local demonstration = require "rllava.demonstration"
 local loss = require "rllava.loss"
@@ -14,8 +14,8 @@ local function hinted(b, cfg)
 end
 
 return {
-  defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean", norm_by_std = true,
-                sft_loss_coef = 1, prefix_strategy = "hint" },
+  defaults  = { clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean",
+                norm_by_std = true, sft_loss_coef = 1, prefix_strategy = "hint" },
   needs     = { "prefix" },
   advantage = advantage.group_norm,
   prepare   = demonstration.prepare,

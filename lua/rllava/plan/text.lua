@@ -7,16 +7,18 @@ local function gib(bytes)
 end
 text.bytes = gib
 
-local function cell(bytes, unit) return bytes == 0 and "-" or ("%." .. unit[2] .. "f"):format(bytes / unit[1]) end
+local function cell(bytes, unit)
+  return bytes == 0 and "-" or ("%." .. unit[2] .. "f"):format(bytes / unit[1])
+end
 
 --- What the plan assumes, on a few lines.
 local function facts(p)
   local w, lines = p.worst, {}
-  lines[1] = ("%s: prompts of up to %d tokens%s, %d responses of up to %d"):format(p.cfg.model, w.max_prompt,
-    w.cells > 0 and (" (%d of them pictures)"):format(w.cells) or "", w.n, w.max_new)
+  lines[1] = ("%s: prompts of up to %d tokens%s, %d responses of up to %d"):format(p.cfg.model,
+    w.max_prompt, w.cells > 0 and (" (%d of them pictures)"):format(w.cells) or "", w.n, w.max_new)
   if w.pieces > 1 then
-    lines[2] = ("a group of that size exceeds trainer.micro_tokens = %d: it is cut in %d, and its prompt is "
-      .. "computed %d times"):format(p.cfg.trainer.micro_tokens, w.pieces, w.pieces)
+    lines[2] = ("a group of that size exceeds trainer.micro_tokens = %d: it is cut in %d, and its "
+      .. "prompt is computed %d times"):format(p.cfg.trainer.micro_tokens, w.pieces, w.pieces)
   end
   return lines
 end
@@ -70,7 +72,7 @@ local function choices(p)
     local at_once = math.floor(cfg.rollout.at_once / k)
     if at_once >= w.n then add("rollout.at_once", at_once) end
   end
-  if cfg.trainer.dtype == "f32" then add("trainer.dtype", "bf16") else add("trainer.dtype", "f32") end
+  add("trainer.dtype", cfg.trainer.dtype == "f32" and "bf16" or "f32")
   if cfg.optim.states == "f32" then add("optim.states", "int8") end
   if w.max_new > 64 then add("rollout.max_new_tokens", math.floor(w.max_new / 2)) end
   if cfg.trainer.updates_per_step < w.prompts then
@@ -84,14 +86,15 @@ function text.advice(p, limit)
   local plan, lines, together, words = require "rllava.plan", {}, {}, {}
   local function try(changes) return plan.of(with(p.cfg, changes), p.models).peak.bytes end
   local function line(what, bytes, free)
-    lines[#lines + 1] = ("  %-44s %10s%s%s"):format(what, gib(bytes), bytes <= limit and ", fits" or "",
-      free and "" or " (another run: its results change)")
+    lines[#lines + 1] = ("  %-44s %10s%s%s"):format(what, gib(bytes),
+      bytes <= limit and ", fits" or "", free and "" or " (another run: its results change)")
   end
   for _, c in ipairs(choices(p)) do
     local key, value = c[1], c[2]
     local bytes = try { [key] = value }
     if bytes < p.peak.bytes then
-      local free = key == "trainer.recompute" or key == "trainer.micro_tokens" or key == "rollout.at_once"
+      local free = key == "trainer.recompute" or key == "trainer.micro_tokens"
+        or key == "rollout.at_once"
       line(key .. "=" .. tostring(value), bytes, free)
       if free then
         if together[key] == nil then words[#words + 1] = key end
@@ -110,8 +113,8 @@ end
 
 --- Why a run is not begun.
 function text.refusal(p, limit, source)
-  return ("memory: expected at most %s (%s), the run needs %s in %s\n%s\n%s"):format(gib(limit), source,
-    gib(p.peak.bytes), p.peak.phase, text.table(p), text.advice(p, limit))
+  return ("memory: expected at most %s (%s), the run needs %s in %s\n%s\n%s"):format(gib(limit),
+    source, gib(p.peak.bytes), p.peak.phase, text.table(p), text.advice(p, limit))
 end
 
 return text

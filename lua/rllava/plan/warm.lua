@@ -70,7 +70,9 @@ end
 
 local function sample(rollout, w)
   reserve(C.rl_engine_replay(rollout.engine), w, w.step)
-  if w.prompt.media then check(C.rl_engine_pictures(rollout.engine, w.prompt.media, w.step.pictures)) end
+  if w.prompt.media then
+    check(C.rl_engine_pictures(rollout.engine, w.prompt.media, w.step.pictures))
+  end
 end
 
 --- Runs a frozen tower on the largest picture.
@@ -116,7 +118,7 @@ function warm.up(trainer, p)
     end
     for _, updater in ipairs(train and updaters(trainer) or {}) do update(updater, w) end
   end)
-  beside(w, w.val_prompts, function() end)              -- while gradients are there, as after a step
+  beside(w, w.val_prompts, function() end)          -- while gradients are there, as after a step
   tensor.scope(function() tensor.zeros(p.scratch / 4) end)
   for _, updater in ipairs(updaters(trainer)) do updater.policy:zero_grad() end
   require("rllava.prompt").release(w.prompt)
