@@ -19,11 +19,7 @@ static void end_sample(rl_engine *e, rl_sample *x, int finish) {
     x->next = NULL;
     *e->finished_end = x, e->finished_end = &x->next;
     e->pending--;
-    if (--g->left == 0) {
-        rl_rows_release(&g->rows, e->pages);
-        e->reserved -= g->pages;
-        g->pages = 0;
-    }
+    if (--g->left == 0) rl_prefix_leave(e, g);
     pthread_cond_broadcast(&e->news);
 }
 
@@ -48,7 +44,7 @@ static void take_token(rl_engine *e, rl_sample *x, int token, float logp, float 
 static const float *output(const rl_replay *r, int i) { return r->value[0][r->asked[i].value->id].data; }
 
 static void drop_cached(rl_engine *e, rl_group *g) {
-    rl_rows_release(&g->rows, e->pages);
+    rl_rows_release(&g->prefix->rows, e->pages);
     for (int k = 0; k < g->ask.samples; k++) {
         rl_rows_release(&g->samples[k].rows, e->pages);
         g->samples[k].done = 0;
@@ -61,8 +57,9 @@ static void blame(rl_engine *e) {
     for (rl_group *g = e->groups; g; g = g->next) groups += g->in_step;
     for (rl_group *g = e->groups; g; g = g->next) {
         if (!g->in_step) continue;
+        drop_cached(e, g);
         if (groups == 1) end_group(e, g, RL_FAILED, rl_error());
-        else drop_cached(e, g), g->suspect = true;
+        else g->suspect = true;
     }
 }
 
@@ -95,10 +92,16 @@ static void run_step(rl_engine *e) {
     for (int i = 0; !failed && i < s->nanswers;) i = take_answers(e, i);
 }
 
-/* After an update nothing that was cached is true: groups in flight are computed again from their tokens. */
-static void drop_all(rl_engine *e) {
-    for (rl_group *g = e->groups; g; g = g->next)
-        if (g->left) drop_cached(e, g);
+/* After an update nothing that was cached is true: groups in flight are computed again from their tokens, unless
+ * they may be stale. */
+static void update(rl_engine *e) {
+    rl_prefix_drop_unused(e);
+    for (rl_group *g = e->groups; g && !e->stale; g = g->next) {
+        if (!g->prefix) continue;
+        drop_cached(e, g);
+        g->prefix->version = e->version, g->prefix->writes = rl_param_writes();
+    }
+    e->replay->ready = false;                       /* copies of the weights in few bits are made anew */
 }
 
 static void end_cancelled(rl_engine *e) {
@@ -112,10 +115,7 @@ static void *work(void *arg) {
     pthread_mutex_lock(&e->lock);
     while (!e->quit) {
         end_cancelled(e);
-        if (seen != e->version) {
-            if (!e->stale) drop_all(e);
-            e->replay->ready = false;                   /* copies of the weights in few bits are made anew */
-        }
+        if (seen != e->version) update(e);
         seen = e->version;
         if (!e->held) rl_engine_plan(e);
         if (e->held || !e->step.rows) {
@@ -187,7 +187,7 @@ static void free_group(rl_group *g) {
     }
     const void *lists[] = { g->ask.prompt, g->ask.positions, g->ask.stop, g->ask.bias_id, g->ask.bias, g->error };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) free((void *)lists[i]);
-    free(g->samples), free(g->rows.page), free(g);
+    free(g->samples), free(g);
 }
 
 void rl_engine_free(rl_engine *e) {
@@ -204,6 +204,10 @@ void rl_engine_free(rl_engine *e) {
         e->groups = g->next;
         free_group(g);
     }
+    for (rl_prefix *f; (f = e->prefixes);) {
+        e->prefixes = f->next;
+        free(f->ids), free(f->positions), free(f->rows.page), free(f);
+    }
     rl_engine_free_step(e);
     rl_pages_free(e->pages), rl_replay_free(e->replay);
     free(e->banned), free(e);
@@ -218,6 +222,7 @@ static rl_group *new_group(const rl_request *q) {
     g->ask.stop = copy(q->stop, q->nstop), g->ask.stop_text = rl_stop_copy(q);
     g->ask.bias_id = copy(q->bias_id, q->nbias), g->ask.bias = copy(q->bias, q->nbias);
     g->next_position = q->n;
+    rl_media_hash(q->media, g->media);
     for (int i = 0, top = -1; q->positions && i < 3 * q->n; i++)
         if (q->positions[i] > top) g->next_position = (top = q->positions[i]) + 1;
     g->samples = calloc((size_t)q->samples, sizeof *g->samples);
@@ -370,7 +375,7 @@ int rl_engine_version(rl_engine *e) {
 
 double rl_engine_count(rl_engine *e, int which) {
     pthread_mutex_lock(&e->lock);
-    const double n = e->count[which < 0 || which > 4 ? 0 : which];
+    const double n = e->count[which < 0 || which > 5 ? 0 : which];
     pthread_mutex_unlock(&e->lock);
     return n;
 }

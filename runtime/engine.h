@@ -18,13 +18,25 @@ typedef struct rl_sample {
     struct rl_sample *next;                         /* among the finished */
 } rl_sample;
 
-/* A request: one prompt, computed once, and its samples. */
+/* A prompt, computed once for all groups that have it: ids [n], positions [3][n] or NULL, media: their
+ * fingerprint.  version, writes: of the weights.  last_row: of the planned step, -1: not in it. */
+typedef struct rl_prefix {
+    int n, users, version, last_row;
+    unsigned writes;
+    int32_t *ids, *positions;
+    uint64_t media[2];
+    rl_rows rows;                                   /* as far as it is cached */
+    struct rl_prefix *next;                         /* used before this one */
+} rl_prefix;
+
+/* A request: a prompt and its samples. */
 typedef struct rl_group {
-    int request, pages;                             /* pages: set aside for it */
+    int request, pages;                             /* pages: set aside for its samples */
     rl_request ask;                                 /* its lists are copies */
     int next_position;                              /* of the first sampled token, the same on all axes */
-    rl_rows rows;                                   /* of the prompt, as far as it is cached */
-    bool admitted, in_step, cancelled;              /* in_step: has rows in the step that runs */
+    uint64_t media[2];
+    rl_prefix *prefix;                              /* from its admission until its samples have ended */
+    bool in_step, cancelled;                        /* in_step: has rows or answers in the step that runs */
     bool suspect;                                   /* was in a step that failed: runs alone until it gives a token */
     const char *error;
     rl_sample *samples; int left;                   /* left: not yet ended; the group goes when all are forgotten */
@@ -46,13 +58,14 @@ struct rl_engine {
     pthread_cond_t wake, news, gate;                /* for the engine; for those that wait for samples, for a step's end */
     int held; bool stepping, stale;                 /* the gate: an update writes, a step reads the weights */
     rl_replay *replay;
-    rl_pages *pages; int reserved;
+    rl_pages *pages; int reserved, spared;          /* set aside for groups; in prefixes that none uses */
+    rl_prefix *prefixes;
     rl_group *groups;                               /* in order of their coming */
     rl_sample *finished, **finished_end;
     rl_plan_rows step;
     uint8_t *banned;
     int vocab, at_once, prompt_rows, requests, version, pending;
-    double count[5];
+    double count[6];
     bool quit;
 };
 
@@ -60,6 +73,13 @@ struct rl_engine {
 void rl_engine_plan(rl_engine *e);
 int rl_engine_bind_step(rl_engine *e);
 void rl_engine_free_step(rl_engine *e);
+
+/* Room for the whole of a group is set aside before it starts, so that none ever waits half done; it then has its
+ * prefix, which may be there already. */
+bool rl_prefix_admit(rl_engine *e, rl_group *g);
+/* All its samples have ended. */
+void rl_prefix_leave(rl_engine *e, rl_group *g);
+void rl_prefix_drop_unused(rl_engine *e);
 
 /* What may come next in a sample: draft [ask.lookup] -> how many. */
 int rl_sample_draft(rl_sample *x, int32_t *draft);

@@ -50,22 +50,39 @@ static void add_answer(rl_plan_rows *s, int row, rl_sample *who, int ahead) {
 
 static const rl_rows none;
 
-/* The next n rows of a prompt; at its last one every sample that has no token yet is asked for its first. */
-static void add_prompt(rl_engine *e, rl_group *g, int n) {
+/* Rows [from, from + n) of a prompt, whose slots are set. */
+static void add_rows_of_prompt(rl_engine *e, rl_group *g, int from, int n) {
     rl_plan_rows *s = &e->step;
-    const int from = g->rows.rows, row = s->rows, *positions = g->ask.positions;
-    room_for_rows(s, n);
+    const int row = s->rows, *positions = g->ask.positions;
     memcpy(s->ids + row, g->ask.prompt + from, 4 * (size_t)n);
     for (int i = from; i < from + n; i++)
-        for (int a = 0; a < 3; a++) s->positions[3 * (row + i - from) + a] = positions ? positions[a * g->ask.n + i] : i;
-    rl_rows_add(&g->rows, e->pages, n, s->slots + row);
+        for (int a = 0; a < 3; a++)
+            s->positions[3 * (row + i - from) + a] = positions ? positions[a * g->ask.n + i] : i;
     s->rows += n;
-    add_run(s, row, n, &none, &g->rows);
+    add_run(s, row, n, &none, &g->prefix->rows);
     rl_media_pack_add(s->media, g->ask.media, row, from, from + n);
-    for (int k = 0; from + n == g->ask.n && k < g->ask.samples; k++)
-        if (!g->samples[k].ended && g->samples[k].n == 0) add_answer(s, row + n - 1, &g->samples[k], 0);
+    if (from + n == g->ask.n) g->prefix->last_row = row + n - 1;
     g->in_step = true;
     e->count[0] += n;
+}
+
+/* The next n rows of a prompt. */
+static void add_prompt(rl_engine *e, rl_group *g, int n) {
+    rl_plan_rows *s = &e->step;
+    rl_prefix *f = g->prefix;
+    const int from = f->rows.rows, row = s->rows;
+    room_for_rows(s, n);
+    rl_rows_add(&f->rows, e->pages, n, s->slots + row);
+    add_rows_of_prompt(e, g, from, n);
+}
+
+/* The last row of a prompt that is cached whole, once more: its answer is not. */
+static void add_last(rl_engine *e, rl_group *g) {
+    const rl_rows *rows = &g->prefix->rows;
+    room_for_rows(&e->step, 1);
+    e->step.slots[e->step.rows] = rows->page[rows->npages - 1] * RL_PAGE + (rows->rows - 1) % RL_PAGE;
+    add_rows_of_prompt(e, g, rows->rows - 1, 1);
+    e->count[5]--;
 }
 
 /* The next n tokens of a sample that are not cached yet, and behind its last one a draft: each of its rows draws what
@@ -81,46 +98,72 @@ static void add_sample(rl_engine *e, rl_sample *x, int n) {
     for (int i = 0; i < 3 * n; i++) s->positions[3 * row + i] = x->group->next_position + x->rows.rows + i / 3;
     rl_rows_add(&x->rows, e->pages, n, s->slots + row);
     s->rows += n;
-    add_run(s, row, n, &x->group->rows, &x->rows);
+    add_run(s, row, n, &x->group->prefix->rows, &x->rows);
     for (int i = 0; last && i <= drafted; i++) add_answer(s, row + n - 1 - drafted + i, x, i);
     x->group->in_step = true;
-}
-
-static int pages_for(int rows) { return (rows + RL_PAGE - 1) / RL_PAGE; }
-
-/* Room for the whole of a group is set aside before it starts, so that none ever waits half done. */
-static bool admit(rl_engine *e, rl_group *g, int running) {
-    const int need = pages_for(g->ask.n) + g->ask.samples * pages_for(g->ask.max_new);
-    if (e->reserved + need > rl_pages_total(e->pages)) return false;
-    if (running && running + g->ask.samples > e->at_once) return false;
-    g->pages = need, g->admitted = true;
-    e->reserved += need;
-    return true;
 }
 
 /* How many of a prompt's rows go into a step with room for `left`.  One with pictures is cut only if it is longer
  * than any step: each piece computes the tower again. */
 static int prompt_piece(const rl_engine *e, const rl_group *g, int left) {
-    const int rest = g->ask.n - g->rows.rows;
+    const int rest = g->ask.n - g->prefix->rows.rows;
     if (rest <= left) return rest;
     return g->ask.media && rest <= e->prompt_rows ? 0 : left;
+}
+
+static bool whole(const rl_group *g) { return g->prefix && g->prefix->rows.rows == g->prefix->n; }
+
+/* May a group start beside so many running samples? */
+static bool admit(rl_engine *e, rl_group *g, int running) {
+    return (!running || running + g->ask.samples <= e->at_once) && rl_prefix_admit(e, g);
+}
+
+/* Does a sample wait for its first token? */
+static bool begins(const rl_group *g) {
+    for (int k = 0; k < g->ask.samples; k++)
+        if (!g->samples[k].ended && g->samples[k].n == 0) return true;
+    return false;
+}
+
+/* Asks for the first tokens of samples where the prompt's last row is in the step. */
+static void ask_first(rl_plan_rows *s, rl_group *g) {
+    for (int k = 0; g->prefix->last_row >= 0 && k < g->ask.samples; k++) {
+        if (g->samples[k].ended || g->samples[k].n) continue;
+        add_answer(s, g->prefix->last_row, &g->samples[k], 0);
+        g->in_step = true;
+    }
+}
+
+/* A group's prompt, as far as there is room for it -> rows that are left; -1: it does not fit. */
+static int plan_prompt(rl_engine *e, rl_group *g, int left) {
+    if (!whole(g)) {
+        const int n = prompt_piece(e, g, left);
+        if (!n) return -1;
+        add_prompt(e, g, n);
+        left -= n;
+    } else if (g->prefix->last_row < 0 && begins(g)) {
+        if (!left--) return -1;
+        add_last(e, g);
+    }
+    ask_first(&e->step, g);
+    return left;
 }
 
 /* Prompts in the order of their coming (of one group alone where `only` is given) -> rows left in the step. */
 static int plan_prompts(rl_engine *e, const rl_group *only) {
     int running = 0, left = e->prompt_rows;
+    for (rl_prefix *f = e->prefixes; f; f = f->next) f->last_row = -1;
     for (rl_group *g = e->groups; g; g = g->next)
-        if (g->admitted) running += g->left;
+        if (g->prefix) running += g->left;
     for (rl_group *g = e->groups; g; g = g->next) {
-        if (!g->left || g->rows.rows == g->ask.n || (only && g != only)) continue;
-        if (!g->admitted) {
+        if (!g->left || (only && g != only)) continue;
+        if (!g->prefix) {
             if (!admit(e, g, running)) break;                       /* first come, first served */
             running += g->left;
         }
-        const int n = prompt_piece(e, g, left);
-        if (!n) break;
-        add_prompt(e, g, n);
-        left -= n;
+        const int now = plan_prompt(e, g, left);
+        if (now < 0) break;
+        left = now;
     }
     return left;
 }
@@ -129,7 +172,7 @@ static int plan_prompts(rl_engine *e, const rl_group *only) {
 static void plan_samples(rl_engine *e, const rl_group *only, int left) {
     int decoded = 0;
     for (rl_group *g = e->groups; g; g = g->next)
-        for (int k = 0; g->rows.rows == g->ask.n && (!only || g == only) && k < g->ask.samples; k++) {
+        for (int k = 0; whole(g) && (!only || g == only) && k < g->ask.samples; k++) {
             rl_sample *x = &g->samples[k];
             int n = x->n - x->done;
             if (x->ended || !n) continue;

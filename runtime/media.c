@@ -169,6 +169,29 @@ static bool brings_kind(const rl_media *m, int i) {
     return true;
 }
 
+static void mix(uint64_t hash[2], uint64_t x) {
+    hash[0] = (hash[0] ^ x) * 0x9e3779b97f4a7c15u, hash[0] ^= hash[0] >> 29;
+    hash[1] = (hash[1] + x) * 0xd6e8feb86659fd93u, hash[1] ^= hash[1] >> 32;
+}
+
+static void mix_bytes(uint64_t hash[2], const void *from, size_t n) {
+    for (size_t i = 0; i < n; i += 8) {
+        uint64_t x = 0;
+        memcpy(&x, (const char *)from + i, n - i < 8 ? n - i : 8);
+        mix(hash, x);
+    }
+}
+
+void rl_media_hash(const rl_media *m, uint64_t hash[2]) {
+    hash[0] = hash[1] = 0;
+    for (int i = 0; m && i < m->n; i++) {
+        const entry *e = &m->entries[i];
+        mix(hash, (uint64_t)e->what + 1), mix(hash, (uint64_t)e->rows << 32 | (uint32_t)e->width);
+        mix_bytes(hash, e->input, strlen(e->input) + 1);
+        mix_bytes(hash, e->numbers, 4 * (size_t)e->rows * (size_t)e->width);
+    }
+}
+
 void rl_media_pack_add(rl_media_pack *p, const rl_media *m, int token, int from, int to) {
     if (!m || !stands(m, from, to)) return;
     for (int i = 0; i < m->n; i++) {

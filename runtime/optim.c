@@ -129,6 +129,7 @@ int rl_adamw_step(rl_adamw *o, double lr, const double *decay, double grad_scale
     for (int i = 0; i < o->n; i++) rl_param_settle(o->params[i]);
     o->steps++;
     step_arg a = { o, decay, (float)grad_scale, lr, 1 - pow(o->beta1, o->steps), 1 - pow(o->beta2, o->steps) };
+    rl_param_wrote();
     rl_pool_run(step, &a);
     for (int i = 0; i < o->n; i++)
         if (o->params[i]->half && o->m[i]) rl_param_half(o->params[i]);

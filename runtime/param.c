@@ -68,8 +68,13 @@ void rl_param_free(rl_tensor *w) {
     free((char *)w->name), free(w);
 }
 
+static _Atomic unsigned writes;
+void rl_param_wrote(void) { writes++; }
+unsigned rl_param_writes(void) { return writes; }
+
 int rl_param_set(rl_tensor *w, const float *values) {
     if (!w || !values || rl_param_touch(w, false)) return -1;
+    rl_param_wrote();
     if (w->panels) rl_k->pack(whole, w->data, values, w->dim[0], w->dim[1]);
     else memcpy(w->data, values, 4 * (size_t)w->dim[0]);
     return w->half ? rl_param_half(w) : 0;

@@ -672,7 +672,8 @@ int rl_engine_go(rl_engine *e);
 int rl_engine_stale(rl_engine *e, int on);
 int rl_engine_version(rl_engine *e);
 /* Since start: which 0: prompt tokens computed, 1: tokens sampled, 2: rows of the largest step,
- * 3: tokens drafted by look-up, 4: those that were then drawn. */
+ * 3: tokens drafted by look-up, 4: those that were then drawn, 5: prompt tokens that were not
+ * computed, since their prompt was there by the same weights. */
 double rl_engine_count(rl_engine *e, int which);
 
 #pragma GCC visibility pop

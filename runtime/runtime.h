@@ -127,6 +127,9 @@ void *rl_alloc(double bytes);                       /* 64-byte aligned; NULL: re
 /* Numbers of a parameter, zeros at first; with half, its copy in bf16 too.
  * Nothing to do for other tensors. */
 int rl_param_touch(rl_tensor *x, bool half);
+/* Parameters have new numbers; how often they had. */
+void rl_param_wrote(void);
+unsigned rl_param_writes(void);
 /* w is looked up and multiplied by: its look-up gradients wait from now on. */
 void rl_param_tie(rl_tensor *w);
 /* Keeps the gradient rows of a look-up for rl_param_settle; part 0 alone may call. */

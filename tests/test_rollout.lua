@@ -169,3 +169,109 @@ T.test("a run with rollout.lookup is the run without, and says how many drafts w
   T.equal(plain["rollout/accepted"], nil)
   T.equal(with["rollout/accepted"] > 0 and with["rollout/accepted"] <= 1, true)
 end)
+
+--- ---- prompts that are there already ----
+
+local function samples(e, prompt, options)
+  local how = { samples = 3, max_new = 12, seed = 5, stream = 2 }
+  for k, v in pairs(options or {}) do how[k] = v end
+  local id = tiny.submit(e, prompt, how)
+  local out = {}
+  for k, x in ipairs(tiny.collect(e, how.samples)[id]) do out[k] = { x.tokens, x.logp, x.entropy } end
+  return out
+end
+
+for name, make in require("rllava").sorted { text = tiny.text, vision = tiny.vision } do
+  T.test("a " .. name .. " model computes a prompt once, whatever asks for it later", function()
+    local p, random = make(), tiny.random(4)
+    local images = name == "vision" and { { 1, 4, 4 } } or nil
+    for _, n in ipairs { 1, 15, 16, 33 } do
+      local prompt, other = tiny.prompt(p, random, n, images), tiny.prompt(p, random, n, images)
+      local e = tiny.engine(p, { tokens = 20 })
+      samples(e, prompt, { samples = 2, temperature = 0 })
+      T.equal(C.rl_engine_count(e, 0), prompt.n)
+      local ways = { {}, { temperature = 0.5, top_k = 7 }, { temperature = 0, samples = 1 } }
+      for i, way in ipairs(ways) do
+        local again = samples(e, prompt, way)
+        T.equal({ C.rl_engine_count(e, 0), C.rl_engine_count(e, 5) },
+          { prompt.n + i, i * (prompt.n - 1) })
+        T.equal(again, samples(tiny.engine(p), prompt, way))
+      end
+      T.equal(samples(e, other), samples(tiny.engine(p), other))
+      T.equal(C.rl_engine_count(e, 0), prompt.n + #ways + other.n)
+    end
+  end)
+end
+
+T.test("requests in flight share a prompt", function()
+  local p = tiny.text()
+  local prompt, e = tiny.prompt(p, tiny.random(3), 40), tiny.engine(p, { tokens = 16 })
+  rl.check(C.rl_engine_hold(e))
+  local ids = {}
+  for i = 1, 3 do
+    ids[i] = tiny.submit(e, prompt, { samples = 2, max_new = 9, seed = 5, stream = i })
+  end
+  rl.check(C.rl_engine_go(e))
+  local found = tiny.collect(e, 6)
+  T.equal({ C.rl_engine_count(e, 0), C.rl_engine_count(e, 5) }, { 40, 80 })
+  for i = 1, 3 do
+    local alone = samples(tiny.engine(p), prompt, { samples = 2, max_new = 9, stream = i })
+    for k, x in ipairs(found[ids[i]]) do T.equal({ x.tokens, x.logp, x.entropy }, alone[k]) end
+  end
+end)
+
+T.test("the same words with another picture are another prompt", function()
+  local p = tiny.vision()
+  local a, b = tiny.prompt(p, tiny.random(3), 9, { { 1, 4, 4 } }), nil
+  local random = tiny.random(3)
+  b = tiny.prompt(p, random, 9, { { 1, 4, 4 } })
+  local e = tiny.engine(p)
+  samples(e, a)
+  samples(e, b)
+  T.equal(C.rl_engine_count(e, 5), a.n - 1)                 -- the same picture, made twice
+  local c = tiny.prompt(p, random, 9, { { 1, 4, 4 } })
+  for i = 0, c.n - 1 do c.ids[i] = a.ids[i] end
+  T.equal(samples(e, c), samples(tiny.engine(p), c))
+  T.equal(C.rl_engine_count(e, 0), a.n + 1 + c.n)
+end)
+
+T.test("new weights leave nothing of a prompt, in an update or by hand", function()
+  local p = tiny.text()
+  local prompt, e = tiny.prompt(p, tiny.random(3), 20), tiny.engine(p)
+  local w = p.model.params["model.layers.0.mlp.up_proj.weight"]
+  local values = ffi.new("float[?]", w.shape[1] * w.shape[2])
+  local function nudge()
+    rl.check(C.rl_param_get(w.tensor, values))
+    for i = 0, w.shape[1] * w.shape[2] - 1 do values[i] = values[i] * 1.5 end
+    rl.check(C.rl_param_set(w.tensor, values))
+  end
+  samples(e, prompt)
+  rl.check(C.rl_engine_hold(e))
+  nudge()
+  rl.check(C.rl_engine_go(e))
+  T.equal(samples(e, prompt), samples(tiny.engine(p), prompt))
+  nudge()
+  T.equal(samples(e, prompt), samples(tiny.engine(p), prompt))
+  T.equal({ C.rl_engine_count(e, 0), C.rl_engine_count(e, 5) }, { 60, 0 })
+end)
+
+T.test("prompts that are kept make room for those that come, the oldest first", function()
+  local p, random, prompts = tiny.text(), tiny.random(8), {}
+  for i = 1, 6 do prompts[i] = tiny.prompt(p, random, 30) end       -- two pages each
+  local e = tiny.engine(p, { slots = 16 * 9 })                      -- of 9; a group takes 2 + 3
+  for _, i in ipairs { 1, 2, 3, 1, 4, 1, 2, 5, 6, 1, 1 } do
+    T.equal(samples(e, prompts[i]), samples(tiny.engine(p), prompts[i]))
+  end
+  T.equal({ C.rl_engine_count(e, 0), C.rl_engine_count(e, 5) }, { 8 * 30 + 3, 3 * 29 })
+end)
+
+T.test("validation that samples a prompt in two ways computes it once", function()
+  local recipe = require("rllava.recipe").load("recipes/grpo_geoqa.lua", { "data.val_rows=6",
+    "rollout.val_sampled=true", "rollout.max_new_tokens=8", "data.val_apart=null" })
+  local trainer = require("rllava.train").open(recipe)
+  require("rllava.validate").all(trainer)
+  local found = {}
+  trainer.rollout:into(found)
+  trainer:close()
+  T.equal(found["rollout/prompt_reused"], 0.5)
+end)

@@ -101,7 +101,7 @@ function Rollout:next(seconds)
 end
 
 --- Adds what the engine counted since the last call: rollout/accepted, the share of drafted tokens
---- that were drawn.
+--- that were drawn; rollout/prompt_reused, the share of prompt tokens that were there already.
 function Rollout:into(found)
   local function since(which)
     local before, now = self.told[which] or 0, C.rl_engine_count(self.engine, which)
@@ -110,6 +110,8 @@ function Rollout:into(found)
   end
   local drafted, accepted = since(3), since(4)
   if drafted > 0 then found["rollout/accepted"] = accepted / drafted end
+  local computed, reused = since(0), since(5)
+  if computed + reused > 0 then found["rollout/prompt_reused"] = reused / (computed + reused) end
 end
 
 --- Responses that have not come yet.
