@@ -71,6 +71,7 @@ end)
 T.test("a run of embedded recipes takes what was planned, within 2%", function()
   for _, o in ipairs { { "trainer.dtype=f32" }, { "trainer.dtype=bf16", "loss.use_kl_loss=true" },
     { "trainer.recompute=true", "trainer.micro_tokens=200" }, { "algorithm=ppo" },
+    { "trainer.micro_rows=1", "trainer.score_rows=3", "loss.use_kl_loss=true" },
     { "algorithm=ppo", "optim.states=int8", "critic.states=int8" },
     { "algorithm=remax", "data.val=geoqa-tiny@test" },
     { "rollout.weights=int8", "loss.rollout_is=token", "rollout.lookup=7" },

@@ -27,7 +27,9 @@ end
 --- Groups that fill the largest micro-batch: w.micro.pictures of them with pictures, whole where
 --- they fit, and one of text alone.
 local function groups_of(w)
-  local list, left, whole = {}, w.micro.rows, w.max_prompt + w.n * w.max_new
+  local list, left = {}, w.micro.rows
+  local share = math.floor(left / math.max(1, w.micro.pictures))
+  local whole = math.min(w.max_prompt + w.n * w.max_new, share)
   for _ = 1, w.micro.pictures do
     local rows = math.min(left, whole)
     list[#list + 1] = group_of(w, w.prompt, rows)
