@@ -317,14 +317,16 @@ int rl_file_lock(const char *path) {
     char owner[32] = "";
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0) return cannot("open", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {    /* else: no locks there, none held */
+    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {     /* else: no locks there */
         const ssize_t n = read(fd, owner, sizeof owner - 1);
         close(fd);
         return rl_refuse("%s: held by process %s", path, n > 0 ? owner : "?");
     }
     const int n = snprintf(owner, sizeof owner, "%d", (int)getpid());
-    if (ftruncate(fd, 0) || write(fd, owner, (size_t)n) != n) return close(fd), cannot("write", path);
-    return fd;
+    if (!ftruncate(fd, 0) && write(fd, owner, (size_t)n) == n) return fd;
+    cannot("write", path);
+    close(fd);
+    return -1;
 }
 
 int rl_file_unlock(int lock) { return close(lock); }

@@ -1,4 +1,5 @@
---- Ranks that share an update, for tests: each runs in a coroutine of its own, and waits where it gathers.
+--- Ranks that share an update, for tests: each runs in a coroutine of its own, and waits where it
+--- gathers.
 local C = require("rllava.ffi").C
 local tensor = require "rllava.tensor"
 
@@ -27,7 +28,8 @@ function ranks.sum(list)
   return out
 end
 
---- body(ranks, number) once for each of n ranks -> what they return, in their order.  All must gather alike.
+--- body(ranks, number) once for each of n ranks -> what they return, in their order.
+--- All must gather alike.
 function ranks.run(n, body)
   local threads, results, given = {}, {}, {}
   for k = 1, n do

@@ -1,4 +1,5 @@
---- Updates that several ranks divide, and loss_scale "micro": what depends on the layout, and what does not.
+--- Updates that several ranks divide, and loss_scale "micro": what depends on the layout, and what
+--- does not.
 local T = require "check"
 local ranks = require "ranks"
 local tiny = require "tiny"
@@ -17,10 +18,13 @@ local function scored(random, count)
     for k = 1, 2 + random(3) do
       local r = tiny.response(random, 1 + random(6))
       local right = random(2)
-      r.result = { overall = right + random(3) / 10, parts = { accuracy = right, format = random(5) / 4 } }
+      r.result = { overall = right + random(3) / 10,
+        parts = { accuracy = right, format = random(5) / 4 } }
       r.tokens = { old_logp = {}, teacher_logp = {}, values = {} }
       for t = 1, r.n do
-        for _, field in ipairs { "old_logp", "teacher_logp", "values" } do r.tokens[field][t] = -random(90) / 30 end
+        for _, field in ipairs { "old_logp", "teacher_logp", "values" } do
+          r.tokens[field][t] = -random(90) / 30
+        end
       end
       g.responses[k] = r
     end
@@ -43,13 +47,16 @@ for _, name in ipairs(algorithm.names()) do
     T.test("advantages of " .. name .. " are those of all ranks' responses together", function()
       local random = tiny.random(31)
       for trial = 1, 5 do
-        local cfg = { gamma = 0.9, lam = 0.95, norm_by_std = trial % 2 == 0, gpg_alpha = "nonzero_score" }
+        local cfg = { gamma = 0.9, lam = 0.95, norm_by_std = trial % 2 == 0,
+          gpg_alpha = "nonzero_score" }
         local groups, count = scored(random, 5), 1 + trial % 3
         local want, want_returns = algo.advantage(batch_of(groups), cfg)
         local got, returns = {}, {}
         local each = ranks.run(count, function(handle, k)
           local own = {}
-          for i, g in ipairs(groups) do if math.ceil(i * count / #groups) == k then own[#own + 1] = g end end
+          for i, g in ipairs(groups) do
+            if math.ceil(i * count / #groups) == k then own[#own + 1] = g end
+          end
           return { dist.advantage(handle, algo, batch_of(own), cfg) }
         end)
         for _, e in ipairs(each) do
@@ -72,7 +79,9 @@ local function sampled(p, random, count)
     for k = 1, 3 do
       local r = tiny.response(random, 1 + random(9))
       r.sample, r.tokens = k - 1, { old_logp = {}, advantage = {} }
-      for t = 1, r.n do r.tokens.old_logp[t], r.tokens.advantage[t] = -4 - random(99) / 90, random(9) / 4 - 1 end
+      for t = 1, r.n do
+        r.tokens.old_logp[t], r.tokens.advantage[t] = -4 - random(99) / 90, random(9) / 4 - 1
+      end
       groups[g].responses[k] = r
     end
   end
@@ -81,8 +90,8 @@ end
 
 local function update(p, groups, options)
   local algo = algorithm.load(options.name or "grpo")
-  local cfg = { norm_len = 20, clip_low = 0.2, clip_high = 0.2, clip_c = 3, clip_cov_ratio = 0.2, clip_cov_lb = -9,
-    clip_cov_ub = 9, kl_cov_ratio = 0.1, ppo_kl_coef = 1, entropy_coeff = 0.01 }
+  local cfg = { norm_len = 20, clip_low = 0.2, clip_high = 0.2, clip_c = 3, clip_cov_ratio = 0.2,
+    clip_cov_lb = -9, clip_cov_ub = 9, kl_cov_ratio = 0.1, ppo_kl_coef = 1, entropy_coeff = 0.01 }
   for k, v in pairs(options) do cfg[k] = v end
   local up = Updater.new(p, { optim = { betas = { 0.9, 0.99 }, eps = 1e-8, weight_decay = 0 },
     micro_rows = options.rows, ranks = options.ranks })
@@ -91,32 +100,35 @@ local function update(p, groups, options)
   return m, p:grad_norm()
 end
 
-T.test("loss_scale=micro: token-mean over micro-batches of one response is seq-mean-token-mean", function()
+T.test("loss_scale=micro: token-mean by single responses is seq-mean-token-mean", function()
   local p = tiny.text()
   local groups = sampled(p, tiny.random(32), 3)
-  local m, norm = update(p, groups, { loss_scale = "micro", agg_mode = "token-mean", rows = 1, entropy_coeff = 0 })
+  local m, norm = update(p, groups,
+    { loss_scale = "micro", agg_mode = "token-mean", rows = 1, entropy_coeff = 0 })
   local m2, norm2 = update(p, groups, { agg_mode = "seq-mean-token-mean", entropy_coeff = 0 })
   T.near({ m.pg_loss, norm }, { m2.pg_loss, norm2 }, 1e-5)
   local m3 = update(p, groups, { agg_mode = "token-mean", entropy_coeff = 0 })
   assert(math.abs(m3.pg_loss - m.pg_loss) > 1e-4, "the fixture tells nothing")
 end)
 
-T.test("loss_scale=micro: seq-mean-token-sum-norm grows with the responses computed together", function()
+T.test("loss_scale=micro: seq-mean-token-sum-norm grows with the responses at once", function()
   local p = tiny.text()
   local groups = sampled(p, tiny.random(33), 2)
   local function of(rows)
-    return update(p, groups, { loss_scale = "micro", agg_mode = "seq-mean-token-sum-norm", rows = rows,
-      entropy_coeff = 0 }).pg_loss
+    return update(p, groups, { loss_scale = "micro", agg_mode = "seq-mean-token-sum-norm",
+      rows = rows, entropy_coeff = 0 }).pg_loss
   end
   local one = of(1)
   T.near({ of(3), of(6) }, { 3 * one, 6 * one }, 1e-5)
 end)
 
-T.test("loss_scale=micro: each part is a mini-batch of its own, statistics included, on ranks too", function()
+T.test("loss_scale=micro: each part is a mini-batch of its own, on ranks too", function()
   for _, name in ipairs { "grpo", "clip_cov", "kl_cov" } do
     local p, want = tiny.text(), 0
     local groups = sampled(p, tiny.random(34), 4)
-    for _, g in ipairs(groups) do want = want + update(p, { g }, { name = name, agg_mode = "token-mean" }).loss / 4 end
+    for _, g in ipairs(groups) do
+      want = want + update(p, { g }, { name = name, agg_mode = "token-mean" }).loss / 4
+    end
     local options = { name = name, loss_scale = "micro", agg_mode = "token-mean", rows = 3 }
     T.near(update(p, groups, options).loss, want, 1e-6)
     local models = { p, tiny.text() }
@@ -129,7 +141,7 @@ T.test("loss_scale=micro: each part is a mini-batch of its own, statistics inclu
   end
 end)
 
-T.test("micro-batches hold at most so many responses; a group is cut only where it alone has more", function()
+T.test("micro-batches hold at most so many responses; only a larger group is cut", function()
   local function shape(rows)
     local out = {}
     local g = { prompt = { n = 4 }, responses = { { n = 2 }, { n = 2 }, { n = 2 } } }
@@ -139,5 +151,6 @@ T.test("micro-batches hold at most so many responses; a group is cut only where 
     end
     return out
   end
-  T.equal({ shape(6), shape(4), shape(2) }, { { { 3, 3 } }, { { 3 }, { 3 } }, { { 2 }, { 1 }, { 2 }, { 1 } } })
+  T.equal({ shape(6), shape(4), shape(2) },
+    { { { 3, 3 } }, { { 3 }, { 3 } }, { { 2 }, { 1 }, { 2 }, { 1 } } })
 end)

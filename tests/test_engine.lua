@@ -1,4 +1,5 @@
---- The rollout engine: what it draws is what the trainer would compute, to the bit, whatever else is in flight.
+--- The rollout engine: what it draws is what the trainer would compute, to the bit, whatever else
+--- is in flight.
 local ffi = require "ffi"
 local T = require "check"
 local tiny = require "tiny"
@@ -17,15 +18,17 @@ end
 
 local lengths = { 1, 15, 16, 17, 33, 70 }
 
---- Prompts of several lengths, with and without pictures, groups of several sizes, all in flight at once.
+--- Prompts of several lengths, with and without pictures, groups of several sizes, all in flight at
+--- once.
 local function mixed(p, options, temperature)
   local random, prompts, asked, total = tiny.random(11), {}, {}, 0
   local e = tiny.engine(p, options)
   for i, n in ipairs(lengths) do
-    local images = p.config.vision_config and i % 2 == 0 and { { 1, 4, 6 }, i == 4 and { 1, 6, 4 } or nil } or nil
+    local images = p.config.vision_config and i % 2 == 0
+      and { { 1, 4, 6 }, i == 4 and { 1, 6, 4 } or nil } or nil
     prompts[i] = tiny.prompt(p, random, n, images)
-    asked[i] = tiny.submit(e, prompts[i], { samples = i, max_new = 3 + 9 * (i % 3), temperature = temperature or 1, seed = 5,
-      stream = i })
+    asked[i] = tiny.submit(e, prompts[i], { samples = i, max_new = 3 + 9 * (i % 3),
+      temperature = temperature or 1, seed = 5, stream = i })
     total = total + i
   end
   local found = tiny.collect(e, total)
@@ -43,18 +46,20 @@ local settings = {
 
 for name, make in require("rllava").sorted { text = tiny.text, vision = tiny.vision } do
   local p = make()
-  T.test("a " .. name .. " model's sampled log-probs are those of the training forward, to the bit", function()
+  T.test(name .. ": sampled log-probs are those of the training forward, to the bit", function()
     local first
     for _, s in ipairs(settings) do
       local prompts, found = mixed(p, s[2])
       for i in ipairs(lengths) do agrees(p, prompts[i], found[i]) end
       local tokens = {}
-      for i, group in ipairs(found) do for k, x in ipairs(group) do tokens[i * 100 + k] = x.tokens end end
+      for i, group in ipairs(found) do
+        for k, x in ipairs(group) do tokens[i * 100 + k] = x.tokens end
+      end
       first = first or tokens
       T.equal(tokens, first)
     end
   end)
-  T.test("a " .. name .. " model draws the same at any number of threads and on each CPU path", function()
+  T.test(name .. ": the same is drawn at any number of threads and on each CPU path", function()
     local _, first = mixed(p, settings[2][2], 0.7)
     local threads, cpu = C.rl_threads(0), ffi.string(C.rl_cpu(nil))
     for _, path in ipairs { "generic", "avx2", "avx512" } do
@@ -95,7 +100,8 @@ T.test("the ratio of an on-policy step is exactly 1", function()
   local id = tiny.submit(e, prompt, { samples = 6, max_new = 11, temperature = 0.9, seed = 1 })
   local samples = tiny.collect(e, 6)[id]
   local Updater = require "rllava.update"
-  local up = Updater.new(p, { optim = { lr = 0, betas = { 0.9, 0.999 }, eps = 1e-8, weight_decay = 0 }, temperature = 0.9 })
+  local up = Updater.new(p,
+    { optim = { lr = 0, betas = { 0.9, 0.999 }, eps = 1e-8, weight_decay = 0 }, temperature = 0.9 })
   local logp, sampled = up:values({ { prompt = prompt, responses = samples } }, "logp"), {}
   for _, x in ipairs(samples) do
     for _, v in ipairs(x.logp) do sampled[#sampled + 1] = v end
@@ -110,7 +116,8 @@ local function last_logits(p, list)
   local asked = ffi.new("unsigned char[?]", n + 1)
   asked[n] = 1
   check(C.rl_batch_segment(batch, -1, ffi.new("int[?]", n + 1, list), n + 1, nil, asked, 1, 0))
-  local replay = ffi.gc(check(C.rl_replay_new(p.model.tape, "hidden", 0, 0, C.RL_FLOAT)), C.rl_replay_free)
+  local replay = ffi.gc(check(C.rl_replay_new(p.model.tape, "hidden", 0, 0, C.RL_FLOAT)),
+    C.rl_replay_free)
   check(C.rl_batch_bind(batch, replay, 1))
   check(C.rl_replay_forward(replay))
   local w = p.model.params["lm_head.weight"] or p.model.params["model.embed_tokens.weight"]
@@ -141,7 +148,9 @@ T.test("a seed repeats whatever else is in flight, and another seed or stream do
   local prompt, other = tiny.prompt(p, random, 14), tiny.prompt(p, random, 40)
   local function run(crowd, options)
     local e = tiny.engine(p, { at_once = 4, tokens = 9 })
-    for i = 1, crowd do tiny.submit(e, other, { samples = i, max_new = 5 * i, seed = i, stream = i }) end
+    for i = 1, crowd do
+      tiny.submit(e, other, { samples = i, max_new = 5 * i, seed = i, stream = i })
+    end
     local ask = { samples = 3, max_new = 16, seed = 42, stream = 6 }
     for k, v in pairs(options or {}) do ask[k] = v end
     local id = tiny.submit(e, prompt, ask)
@@ -155,7 +164,9 @@ T.test("a seed repeats whatever else is in flight, and another seed or stream do
   T.equal(run(1, { samples = 1, first_sample = 2 })[1], alone[3])
   for _, options in ipairs { { seed = 43 }, { stream = 7 } } do
     local changed = run(0, options)
-    for k = 1, 3 do if changed[k] == alone[k] then error("the same tokens from another seed") end end
+    for k = 1, 3 do
+      if changed[k] == alone[k] then error("the same tokens from another seed") end
+    end
   end
   if alone[1] == alone[2] then error("two samples with the same tokens") end
 end)
@@ -179,7 +190,7 @@ local function wait_for(e, sampled)
   error("the engine does not go on")
 end
 
-T.test("tokens drawn after an update come from the new weights alone; each knows its policy", function()
+T.test("tokens after an update come from the new weights alone; each knows its own", function()
   local p = tiny.text()
   local e, prompt = tiny.engine(p, { tokens = 8 }), tiny.prompt(p, tiny.random(6), 30)
   local id = tiny.submit(e, prompt, { samples = 4, max_new = 400, seed = 3 })
@@ -198,8 +209,12 @@ T.test("tokens drawn after an update come from the new weights alone; each knows
     for i, version in ipairs(x.versions) do
       if version == 0 then old = old + 1 else T.equal(x.logp[i], found[k].logp[i]) end
     end
-    if old == 0 or old == x.n then error("expected tokens of both policies, got " .. old .. " of the old one") end
-    if x.logp[1] == found[k].logp[1] then error("the first token's log-prob does not show the update") end
+    if old == 0 or old == x.n then
+      error("expected tokens of both policies, got " .. old .. " of the old one")
+    end
+    if x.logp[1] == found[k].logp[1] then
+      error("the first token's log-prob does not show the update")
+    end
   end
 end)
 
@@ -255,10 +270,12 @@ end)
 T.test("an error belongs to its request", function()
   local p, random = tiny.vision(), tiny.random(10)
   local e = tiny.engine(p)
-  local good, bad = tiny.prompt(p, random, 12, { { 1, 4, 4 } }), tiny.prompt(p, random, 12, { { 1, 4, 4 } })
+  local good = tiny.prompt(p, random, 12, { { 1, 4, 4 } })
+  local bad = tiny.prompt(p, random, 12, { { 1, 4, 4 } })
   bad.media = ffi.gc(C.rl_media_new(), C.rl_media_free)      -- patches without their positions
   check(C.rl_media_floats(bad.media, "pixels", "patches", 16, 96, ffi.new("float[?]", 16 * 96)))
-  check(C.rl_media_ints(bad.media, "image_rows", "cells", 4, 1, ffi.new("int[4]", 7, 8, 9, 10), "tokens"))
+  local rows = ffi.new("int[4]", 7, 8, 9, 10)
+  check(C.rl_media_ints(bad.media, "image_rows", "cells", 4, 1, rows, "tokens"))
   check(C.rl_engine_hold(e))                                 -- so that they meet in one step
   local a = tiny.submit(e, good, { samples = 2, seed = 1 })
   local b = tiny.submit(e, bad, { samples = 2, seed = 1 })
@@ -280,7 +297,8 @@ T.test("a request that cannot be is refused with what was expected", function()
     T.raises(text, function() tiny.submit(e, options.prompt or prompt, options) end)
   end
   refused("samples and new tokens, got 5, 0, 8", { samples = 0 })
-  refused("expected at most 64 slots of cache, 4 samples of 5 + 40 tokens need 208", { samples = 4, max_new = 40 })
+  refused("expected at most 64 slots of cache, 4 samples of 5 + 40 tokens need 208",
+    { samples = 4, max_new = 40 })
   refused("temperature: expected 0 or more, got -1", { temperature = -1 })
   refused("top_p: expected above 0 to 1, got 0", { top_p = 0 })
   refused("min_p: expected 0 to 1, got 2", { min_p = 2 })
@@ -295,12 +313,16 @@ end)
 T.test("no step has more rows than its bounds", function()
   local p = tiny.text()
   local e = tiny.engine(p, { tokens = 10, at_once = 4 })
-  for i = 1, 4 do tiny.submit(e, tiny.prompt(p, tiny.random(i), 50), { samples = 4, max_new = 30, seed = i }) end
+  for i = 1, 4 do
+    tiny.submit(e, tiny.prompt(p, tiny.random(i), 50), { samples = 4, max_new = 30, seed = i })
+  end
   wait_for(e, 150)
   check(C.rl_engine_hold(e))
   check(C.rl_engine_go(e))
   tiny.collect(e, 16)
-  if C.rl_engine_count(e, 2) > 14 then error("a step had " .. C.rl_engine_count(e, 2) .. " rows") end
+  if C.rl_engine_count(e, 2) > 14 then
+    error("a step had " .. C.rl_engine_count(e, 2) .. " rows")
+  end
 end)
 
 --- ---- what may be drawn ----
@@ -329,7 +351,9 @@ local function kept(z, o)
   while o.top_k and #c > o.top_k do c[#c] = nil end
   for _, x in ipairs(c) do sum = sum + x.p end
   local reached, n = 0, 0
-  while n < #c and (n == 0 or reached < (o.top_p or 1) * sum) do n, reached = n + 1, reached + c[n + 1].p end
+  while n < #c and (n == 0 or reached < (o.top_p or 1) * sum) do
+    n, reached = n + 1, reached + c[n + 1].p
+  end
   while #c > n do c[#c] = nil end
   while #c > 1 and c[#c].p < (o.min_p or 0) * c[1].p do c[#c] = nil end
   sum = 0
@@ -345,24 +369,27 @@ for _, o in ipairs {
   { name = "top-k", top_k = 5, temperature = 2 },
   { name = "top-p", top_p = 0.7, temperature = 1.5 },
   { name = "min-p", min_p = 0.3, temperature = 2 },
-  { name = "top-k, top-p and min-p together", top_k = 12, top_p = 0.9, min_p = 0.05, temperature = 3 },
+  { name = "top-k, top-p and min-p together", top_k = 12, top_p = 0.9, min_p = 0.05,
+    temperature = 3 },
   { name = "a bias", bias_id = { 7 }, bias = { 6 }, temperature = 2 },
   { name = "banned ids", banned = { [3] = true, [11] = true, [30] = true }, temperature = 3 },
 } do
-  T.test(o.name .. ": tokens are drawn from what is kept, as often as their probabilities say", function()
+  T.test(o.name .. ": tokens are drawn from what is kept, as often as is probable", function()
     local prompt = tiny.prompt(p_draw, function() return 17 end, 1)
     local want, n = kept(last_logits(p_draw, list_of(prompt)), o), 600
     local banned = o.banned and ffi.new("unsigned char[?]", 50)
     for id in pairs(o.banned or {}) do banned[id] = 1 end
-    local options = { seed = 9, temperature = o.temperature, top_k = o.top_k, top_p = o.top_p, min_p = o.min_p,
-      bias_id = o.bias_id, bias = o.bias, nbias = o.bias and 1 or 0 }
+    local options = { seed = 9, temperature = o.temperature, top_k = o.top_k, top_p = o.top_p,
+      min_p = o.min_p, bias_id = o.bias_id, bias = o.bias, nbias = o.bias and 1 or 0 }
     local counts = draws(p_draw, prompt, options, n, { banned = banned, slots = 20000 })
     for id, count in pairs(counts) do
       if not want[id] then error(("id %d was drawn %d times but is not kept"):format(id, count)) end
     end
     for id, share in pairs(want) do                          -- five standard deviations
       local off = math.abs((counts[id] or 0) - n * share) / math.sqrt(n * share * (1 - share) + 1)
-      if off > 5 then error(("id %d: expected %.1f draws, got %d"):format(id, n * share, counts[id] or 0)) end
+      if off > 5 then
+        error(("id %d: expected %.1f draws, got %d"):format(id, n * share, counts[id] or 0))
+      end
     end
   end)
 end

@@ -14,7 +14,8 @@ local scratch = os.tmpname()
 os.remove(scratch)
 local root, port_file = scratch .. "/root", scratch .. "/port"
 files.make_folder(root .. "/v1/chat")
-os.execute(("%s tests/http_server.lua %s %s >%s/server.out 2>&1 &"):format(arg[0], port_file, root, scratch))
+os.execute(("%s tests/http_server.lua %s %s >%s/server.out 2>&1 &"):format(arg[0], port_file, root,
+  scratch))
 for _ = 1, 100 do
   if files.kind(port_file) then break end
   rl.C.rl_sleep(0.05)
@@ -37,7 +38,8 @@ T.test("a judge decides, asked with the question, the truth and the answer", fun
     T.equal(f(response, "the car, which is red", row).accuracy, right)
   end
   local posted = json.decode(files.read(root .. "/v1/chat/completions.posted"))
-  T.equal({ posted.model, posted.max_tokens, posted.temperature, #posted.messages }, { "a-judge", 16, 0.1, 2 })
+  T.equal({ posted.model, posted.max_tokens, posted.temperature, #posted.messages },
+    { "a-judge", 16, 0.1, 2 })
   for _, part in ipairs { "What stands there?", "the car, which is red", "a red car" } do
     assert(posted.messages[2].content:find(part, 1, true), part)
   end
@@ -51,7 +53,8 @@ T.test("LLM_AS_A_JUDGE_BASE names the judge; without one the answer must be the 
   local f = rewards.open "deepeyes_visual"
   T.equal(f(response, "A red CAR", row).accuracy, 1)
   T.equal(f(response, "a vehicle", row).accuracy, 0)
-  T.raises("judge: expected a URL (judge=http://host:port/v1) or LLM_AS_A_JUDGE_BASE, found neither", function()
+  T.raises("judge: expected a URL (judge=http://host:port/v1) or LLM_AS_A_JUDGE_BASE, "
+    .. "found neither", function()
     rewards.open("deepeyes_visual", { judge = "required" })(response, "a vehicle", row)
   end)
   T.raises("found localhost:1", function()
@@ -59,12 +62,14 @@ T.test("LLM_AS_A_JUDGE_BASE names the judge; without one the answer must be the 
   end)
   ffi.C.setenv("LLM_AS_A_JUDGE_BASE", base, 1)
   T.equal(f(response, "a vehicle", row).accuracy, 1)
-  T.equal(rewards.open("deepeyes_visual", { judge = "none" })(response, "a vehicle", row).accuracy, 0)
+  local plain = rewards.open("deepeyes_visual", { judge = "none" })
+  T.equal(plain(response, "a vehicle", row).accuracy, 0)
   ffi.C.unsetenv "LLM_AS_A_JUDGE_BASE"
 end)
 
 T.test("a judge that cannot be asked is an error, never a verdict", function()
-  local o = keys.resolve({ reward_options = { workers = 1, max_failures = 1, timeout = 20 } }).reward_options
+  local options = { workers = 1, max_failures = 1, timeout = 20 }
+  local o = keys.resolve({ reward_options = options }).reward_options
   local pool = reward.open({ "rewards/deepeyes_visual.lua", 1, judge = base, judge_model = "m" }, o)
   local function why()
     pool:submit(1, response, "a vehicle", row)

@@ -1,4 +1,5 @@
---- Products: every element is one chain of fused multiply-adds in order, whatever the path, the cut, the threads.
+--- Products: every element is one chain of fused multiply-adds in order, whatever the path, the
+--- cut, the threads.
 local T = require "check"
 local ffi = require "ffi"
 local rl = require "rllava"
@@ -48,7 +49,9 @@ end
 --- The same bits, element by element.
 local function same(what, got, want, n)
   for i = 0, n - 1 do
-    if got[i] ~= want[i] then error(("%s: element %d: expected %.9g, got %.9g"):format(what, i, want[i], got[i]), 0) end
+    if got[i] ~= want[i] then
+      error(("%s: element %d: expected %.9g, got %.9g"):format(what, i, want[i], got[i]), 0)
+    end
   end
 end
 
@@ -65,24 +68,28 @@ local function chain(rows, columns, depth, a, b)
   return c
 end
 
-local shapes = { { 1, 1, 1 }, { 1, 16, 70 }, { 2, 17, 5 }, { 3, 31, 16 }, { 4, 33, 7 }, { 5, 48, 33 }, { 6, 15, 2 }, { 7, 64, 19 },
-  { 11, 70, 64 }, { 12, 32, 40 }, { 13, 34, 3 }, { 24, 16, 17 }, { 25, 47, 50 }, { 31, 5, 31 }, { 70, 70, 70 }, { 1, 130, 9 },
-  { 9, 100, 901 }, { 900, 47, 38 }, { 40, 820, 30 }, { 500, 90, 61 } }
+local shapes = { { 1, 1, 1 }, { 1, 16, 70 }, { 2, 17, 5 }, { 3, 31, 16 }, { 4, 33, 7 },
+  { 5, 48, 33 }, { 6, 15, 2 }, { 7, 64, 19 }, { 11, 70, 64 }, { 12, 32, 40 }, { 13, 34, 3 },
+  { 24, 16, 17 }, { 25, 47, 50 }, { 31, 5, 31 }, { 70, 70, 70 }, { 1, 130, 9 }, { 9, 100, 901 },
+  { 900, 47, 38 }, { 40, 820, 30 }, { 500, 90, 61 } }
 
-T.test("forward, towards x and towards w: the bits of a plain fmaf loop at every border of tiles and panels", function()
+T.test("forward, towards x and w: the bits of a plain fmaf loop at all borders of tiles", function()
   for _, shape in ipairs(shapes) do
     local rows, n, k = unpack(shape)
     local x, w, dy = random_tensor(rows, k), random_tensor(n, k), random_tensor(rows, n)
     local bias = random_tensor(n)
     local xd, wd, gd, bd = x:data(), w:data(), dy:data(), bias:data()
-    local y = chain(rows, n, k, function(i, p) return xd[i * k + p] end, function(p, j) return wd[j * k + p] end)
+    local y = chain(rows, n, k,
+      function(i, p) return xd[i * k + p] end, function(p, j) return wd[j * k + p] end)
     local sum = ffi.new "float[1]"
     for i = 0, rows * n - 1 do
       sum[0] = y[i] + bd[i % n]
       y[i] = sum[0]
     end
-    local dx = chain(rows, k, n, function(i, p) return gd[i * n + p] end, function(p, j) return wd[p * k + j] end)
-    local dw = chain(n, k, rows, function(i, p) return gd[p * n + i] end, function(p, j) return xd[p * k + j] end)
+    local dx = chain(rows, k, n,
+      function(i, p) return gd[i * n + p] end, function(p, j) return wd[p * k + j] end)
+    local dw = chain(n, k, rows,
+      function(i, p) return gd[p * n + i] end, function(p, j) return xd[p * k + j] end)
     everywhere(function(where)
       rl.scope(function()
         local name = ("%s, %d x %d x %d"):format(where, rows, n, k)
@@ -108,7 +115,8 @@ local bits = ffi.new "union { float f; unsigned u; }"
 local function rounded(x)
   bits.f = x
   local low = bits.u % 65536
-  bits.u = bits.u - low + ((low > 32768 or (low == 32768 and bits.u % 131072 >= 65536)) and 65536 or 0)
+  local up = low > 32768 or (low == 32768 and bits.u % 131072 >= 65536)
+  bits.u = bits.u - low + (up and 65536 or 0)
   return bits.f
 end
 
@@ -164,13 +172,16 @@ local function floats(n, value)
   return x
 end
 
-T.test("in bf16: operands rounded, pairs taken odd element first, the bits of a plain fmaf loop", function()
+T.test("in bf16: rounded operands, pairs odd element first, bits of a plain fmaf loop", function()
   for _, shape in ipairs(shapes) do
     local rows, n, k = unpack(shape)
     local x, w, dy = floats(rows * k, random), floats(n * k, random), floats(rows * n, random)
-    local y = pair_chain(rows, n, k, function(i, p) return x[i * k + p] end, function(p, j) return w[j * k + p] end)
-    local dx = pair_chain(rows, k, n, function(i, p) return dy[i * n + p] end, function(p, j) return w[p * k + j] end)
-    local dw = pair_chain(n, k, rows, function(i, p) return dy[p * n + i] end, function(p, j) return x[p * k + j] end)
+    local y = pair_chain(rows, n, k,
+      function(i, p) return x[i * k + p] end, function(p, j) return w[j * k + p] end)
+    local dx = pair_chain(rows, k, n,
+      function(i, p) return dy[i * n + p] end, function(p, j) return w[p * k + j] end)
+    local dw = pair_chain(n, k, rows,
+      function(i, p) return dy[p * n + i] end, function(p, j) return x[p * k + j] end)
     everywhere(function(where)
       rl.scope(function()
         local name = ("%s, %d x %d x %d"):format(where, rows, n, k)
@@ -183,12 +194,13 @@ T.test("in bf16: operands rounded, pairs taken odd element first, the bits of a 
   end
 end)
 
-T.test("the bf16 dot instruction and its widening agree on denormal, tiny and huge numbers", function()
+T.test("the bf16 dot instruction and its widening agree on denormal and huge numbers", function()
   local rows, n, k = 12, 48, 64
   for _, exponents in ipairs { { 0, 3 }, { 55, 70 }, { 60, 66 }, { 180, 192 }, { 1, 250 } } do
     local function number()
       local low, high = unpack(exponents)
-      bits.u = math.floor((random() + 0.5) * (high - low) + low) * 2 ^ 23 + math.floor((random() + 0.5) * 2 ^ 23)
+      local exponent = math.floor((random() + 0.5) * (high - low) + low)
+      bits.u = exponent * 2 ^ 23 + math.floor((random() + 0.5) * 2 ^ 23)
       return random() < 0 and -bits.f or bits.f
     end
     local x, w, dy = floats(rows * k, number), floats(n * k, number), floats(rows * n, number)
@@ -196,10 +208,13 @@ T.test("the bf16 dot instruction and its widening agree on denormal, tiny and hu
     everywhere(function(where)
       rl.scope(function()
         local got = { linear(rows, n, k, x, w, dy, C.RL_HALF) }
-        local seen = { ffi.string(got[1], 4 * rows * n), ffi.string(got[2], 4 * rows * k), ffi.string(got[3], 4 * n * k) }
+        local seen = { ffi.string(got[1], 4 * rows * n), ffi.string(got[2], 4 * rows * k),
+          ffi.string(got[3], 4 * n * k) }
         first = first or seen
         for i, what in ipairs { "y", "dx", "dw" } do
-          if seen[i] ~= first[i] then error(("%s: %s: not the bits of the first path"):format(where, what), 0) end
+          if seen[i] ~= first[i] then
+            error(("%s: %s: not the bits of the first path"):format(where, what), 0)
+          end
         end
       end)
     end)
@@ -224,7 +239,9 @@ local function sights()
         table.insert(path, 1, a)
         a = forest[a][1]
       end
-      for _, up in ipairs(path) do for r = 0, forest[up][2] - 1 do list[#list + 1] = first[up] + r end end
+      for _, up in ipairs(path) do
+        for r = 0, forest[up][2] - 1 do list[#list + 1] = first[up] + r end
+      end
       for r = 0, i do list[#list + 1] = first[s] + r end
       seen[rows + i] = list
     end
@@ -240,7 +257,8 @@ local function reference(seen, rows, q, k, v, g)
   for i = 0, rows * kv_heads * hd - 1 do dk[i], dv[i] = 0, 0 end
   for r = 0, rows - 1 do
     for h = 0, heads - 1 do
-      local at, kv, p, top, sum, mean = (r * heads + h) * hd, math.floor(h * kv_heads / heads), {}, -math.huge, 0, 0
+      local at, kv = (r * heads + h) * hd, math.floor(h * kv_heads / heads)
+      local p, top, sum, mean = {}, -math.huge, 0, 0
       local function key(j) return (seen[r][j] * kv_heads + kv) * hd end
       local function dot(a, x, b, y)
         local s = 0
@@ -296,23 +314,27 @@ end
 
 for _, case in ipairs { { C.RL_FLOAT, 3e-6 }, { C.RL_HALF, 1.5e-2 } } do
   local dtype, tolerance = unpack(case)
-  T.test("attention over a forest in " .. names[dtype] .. " and its gradients, everywhere the same bits", function()
+  T.test("attention and its gradients in " .. names[dtype] .. ": the same bits", function()
     local seen, rows = sights()
     local q, g = floats(rows * heads * hd, random), floats(rows * heads * hd, random)
     local k, v = floats(rows * kv_heads * hd, random), floats(rows * kv_heads * hd, random)
     local wanted, first = { reference(seen, rows, q, k, v, g) }, nil
-    local sizes = { rows * heads * hd, rows * heads * hd, rows * kv_heads * hd, rows * kv_heads * hd }
+    local sizes = { rows * heads * hd, rows * heads * hd, rows * kv_heads * hd,
+      rows * kv_heads * hd }
     everywhere(function(where)
       rl.scope(function()
         local got, strings = attention(rows, q, k, v, g, dtype), {}
         for i, what in ipairs { "out", "dq", "dk", "dv" } do
           for e = 0, sizes[i] - 1 do
             if not (math.abs(got[i][e] - wanted[i][e]) <= tolerance) then
-              error(("%s: %s: element %d: expected %.7g, got %.7g"):format(where, what, e, wanted[i][e], got[i][e]), 0)
+              error(("%s: %s: element %d: expected %.7g, got %.7g"):format(where, what, e,
+                wanted[i][e], got[i][e]), 0)
             end
           end
           strings[i] = ffi.string(got[i], 4 * sizes[i])
-          if first and strings[i] ~= first[i] then error(("%s: %s: not the bits of the first path"):format(where, what), 0) end
+          if first and strings[i] ~= first[i] then
+            error(("%s: %s: not the bits of the first path"):format(where, what), 0)
+          end
         end
         first = first or strings
       end)
@@ -324,7 +346,8 @@ end
 
 T.test("log-probability, entropy and their gradients are those of double precision", function()
   local vocab, d, temperature, rows = 1103, 24, 0.7, 5
-  local first, labels = { 0, 2, 3, 3, 6, 7 }, { 4, 1102, 0, 7, 7, 500, 31 }     -- by row, from 0; row 2 answers nothing
+  local first = { 0, 2, 3, 3, 6, 7 }                        -- by row, from 0; row 2 answers nothing
+  local labels = { 4, 1102, 0, 7, 7, 500, 31 }
   local x, w, pairs = floats(rows * d, random), floats(vocab * d, random), #labels
   local gl, ge = floats(pairs, random), floats(pairs, random)
   local batch = ffi.gc(C.rl_batch_new(), C.rl_batch_free)
@@ -332,7 +355,8 @@ T.test("log-probability, entropy and their gradients are those of double precisi
   for r = 0, rows - 1 do
     local root = check(C.rl_batch_segment(batch, -1, ffi.new("int[1]", r), 1, nil, nil, 0, 0))
     for i = first[r + 1] + 1, first[r + 2] do
-      check(C.rl_batch_segment(batch, root, ffi.new("int[1]", labels[i]), 1, nil, ffi.new("unsigned char[1]", 1), 1, 0))
+      local id, asked = ffi.new("int[1]", labels[i]), ffi.new("unsigned char[1]", 1)
+      check(C.rl_batch_segment(batch, root, id, 1, nil, asked, 1, 0))
     end
   end
   local logp, entropy, dx, dw = {}, {}, {}, {}
@@ -372,20 +396,28 @@ T.test("log-probability, entropy and their gradients are those of double precisi
       m:ints("positions", "tokens")
       m:table "segments"
       local ww = param(m, "w", w, vocab, d)
-      local out = m:output("logp", ids:embedding(xw):gather(m:ints("answers", "answers")):logprob(ww, m:table "pairs"))
+      local h = ids:embedding(xw):gather(m:ints("answers", "answers"))
+      local out = m:output("logp", h:logprob(ww, m:table "pairs"))
       m:output("entropy", out:entropy_of())
-      local r = ffi.gc(check(C.rl_replay_new(m.tape, "logp entropy", 1, 0, C.RL_FLOAT)), C.rl_replay_free)
+      local r = ffi.gc(check(C.rl_replay_new(m.tape, "logp entropy", 1, 0, C.RL_FLOAT)),
+        C.rl_replay_free)
       check(C.rl_batch_bind(batch, r, temperature))
       check(C.rl_replay_forward(r))
-      local l, e = tensor.own(C.rl_replay_output(r, "logp")), tensor.own(C.rl_replay_output(r, "entropy"))
+      local l = tensor.own(C.rl_replay_output(r, "logp"))
+      local e = tensor.own(C.rl_replay_output(r, "entropy"))
       T.near(l, logp, 2e-6)
       T.near(e, entropy, 3e-6);
       ((l * tensor.from(gl, { pairs })):sum() + (e * tensor.from(ge, { pairs })):sum()):backward()
       check(C.rl_replay_backward(r))
       local gx, gw = gradient(xw), gradient(ww)
-      for i = 0, rows * d - 1 do if math.abs(gx[i] - dx[i]) > 3e-6 then error(where .. ": dx", 0) end end
-      for i = 0, vocab * d - 1 do if math.abs(gw[i] - dw[i]) > 1e-6 then error(where .. ": dw", 0) end end
-      local text = ffi.string(l:data(), 4 * pairs) .. ffi.string(gx, 4 * rows * d) .. ffi.string(gw, 4 * vocab * d)
+      for i = 0, rows * d - 1 do
+        if math.abs(gx[i] - dx[i]) > 3e-6 then error(where .. ": dx", 0) end
+      end
+      for i = 0, vocab * d - 1 do
+        if math.abs(gw[i] - dw[i]) > 1e-6 then error(where .. ": dw", 0) end
+      end
+      local text = ffi.string(l:data(), 4 * pairs) .. ffi.string(gx, 4 * rows * d)
+        .. ffi.string(gw, 4 * vocab * d)
       bits = bits or text
       if text ~= bits then error(where .. ": not the bits of the first path", 0) end
     end)
@@ -394,7 +426,8 @@ end)
 
 --- ---- a model ----
 
---- Gradients of every parameter after a loss over groups, cut into replays as `cuts` says; as one text.
+--- Gradients of every parameter after a loss over groups, cut into replays as `cuts` says; as one
+--- text.
 local function gradients(p, groups, cuts, dtype)
   local replay = ffi.gc(check(C.rl_replay_new(p.model.tape, "logp", 1, 0, dtype)), C.rl_replay_free)
   local batch, at, parts = ffi.gc(C.rl_batch_new(), C.rl_batch_free), 1, {}
@@ -415,13 +448,15 @@ local function gradients(p, groups, cuts, dtype)
   for _, name in ipairs(p.model.names) do
     local shape, n = p.model.params[name].shape, 1
     for _, d in ipairs(shape) do n = n * d end
-    rl.scope(function() parts[#parts + 1] = ffi.string(gradient(p.model.params[name].tensor), 4 * n) end)
+    rl.scope(function()
+      parts[#parts + 1] = ffi.string(gradient(p.model.params[name].tensor), 4 * n)
+    end)
   end
   return parts
 end
 
 for _, dtype in ipairs { C.RL_FLOAT, C.RL_HALF } do
-  T.test("gradients in " .. names[dtype] .. " do not depend on how groups are cut, on threads, or on the path", function()
+  T.test("gradients in " .. names[dtype] .. " depend on no cut, thread or path", function()
     local p, pick, groups = tiny.text("qwen3", { head_dim = 16 }), tiny.random(3), {}
     for i, n in ipairs { 9, 20, 33, 1 } do
       groups[i] = { prompt = tiny.prompt(p, pick, n), responses = {} }
@@ -433,7 +468,9 @@ for _, dtype in ipairs { C.RL_FLOAT, C.RL_HALF } do
         local found = gradients(p, groups, cuts, dtype)
         first = first or found
         for i, text in ipairs(found) do
-          if text ~= first[i] then error(("%s, %d parts: %s"):format(where, #cuts, p.model.names[i]), 0) end
+          if text ~= first[i] then
+            error(("%s, %d parts: %s"):format(where, #cuts, p.model.names[i]), 0)
+          end
         end
       end
     end)
@@ -448,7 +485,8 @@ T.test("in bf16 what the engine draws is what the training forward computes, to 
       local e, prompts, asked = tiny.engine(p, { tokens = tokens }), {}, {}
       for i, n in ipairs { 1, 15, 17, 32 } do
         prompts[i] = tiny.prompt(p, pick, n)
-        asked[i] = tiny.submit(e, prompts[i], { samples = i, max_new = 3 + 9 * (i % 3), seed = 5, stream = i })
+        asked[i] = tiny.submit(e, prompts[i],
+          { samples = i, max_new = 3 + 9 * (i % 3), seed = 5, stream = i })
       end
       local found = tiny.collect(e, 10)
       for i, prompt in ipairs(prompts) do

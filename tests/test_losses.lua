@@ -132,7 +132,7 @@ T.test("groups are kept where their rewards differ", function()
   end)
 end)
 
-T.test("SRFT: copied tokens held to bounds, likely tokens left out, an unknown base refused", function()
+T.test("SRFT: copied tokens held to bounds, likely ones left out, unknown bases refused", function()
   local algo, cfg = algorithm.load "srft", { agg_mode = "token-mean" }
   for k, v in pairs(algo.defaults) do cfg[k] = cfg[k] or v end
   cfg.off_policy_reshape = "no_reshape"
@@ -140,9 +140,11 @@ T.test("SRFT: copied tokens held to bounds, likely tokens left out, an unknown b
     local all, ones = {}, { 1, 1, 1 }
     for k, v in pairs(cfg) do all[k] = v end
     for k, v in pairs(options) do all[k] = v end
-    local b = part({ prefix = ones, own = { 0, 0, 0 }, demo = ones, free = { 0, 0, 0 }, score = ones },
-      { tokens = 3, responses = 2, prefix = { tokens = 3 }, own = { tokens = 0 }, demo = { tokens = 1e30 } })
-    return b:value((algo.loss(b, all)))                 -- of so many demonstrations that imitation vanishes
+    local none, many = { 0, 0, 0 }, 1e30            -- so many that imitation vanishes
+    local fields = { prefix = ones, own = none, demo = ones, free = none, score = ones }
+    local b = part(fields, { tokens = 3, responses = 2, prefix = { tokens = 3 },
+      own = { tokens = 0 }, demo = { tokens = many } })
+    return b:value((algo.loss(b, all)))
   end
   local p = { e(-1), e(-2), e(-0.5) }                     -- advantages 1, -2, 0.5
   T.near(value {}, (-p[1] + 2 * p[2] - 0.5 * p[3]) / 3, 1e-6)

@@ -32,7 +32,9 @@ local function nearest(list, x)
   local best
   for i, v in ipairs(list) do
     local apart = best and math.abs(x - v) - math.abs(x - list[best])
-    if not best or apart < 0 or (apart == 0 and math.abs(v) < math.abs(list[best])) then best = i end
+    if not best or apart < 0 or (apart == 0 and math.abs(v) < math.abs(list[best])) then
+      best = i
+    end
   end
   return best
 end
@@ -126,7 +128,7 @@ T.test("small parameters keep moments of 32 bits, large ones a little over 8", f
   T.raises("bits: expected 8 or 32, got 16", function() optimizer({ 1 }, 16) end)
 end)
 
-T.test("a gradient that stays away moves no weight far, though its moments fade in 8 bits", function()
+T.test("a gradient that stays away moves no weight far, though 8-bit moments fade", function()
   local n = 4096
   local w, _, move = optimizer(T.numbers({ n }, 2), 8)
   local g = {}
@@ -138,7 +140,9 @@ T.test("a gradient that stays away moves no weight far, though its moments fade 
     move(g)
     local now = numbers_of(w, n)
     for i = 1, n do
-      if math.abs(now[i] - last[i]) > 20 * rate then error(("element %d moved by %g"):format(i, now[i] - last[i])) end
+      if math.abs(now[i] - last[i]) > 20 * rate then
+        error(("element %d moved by %g"):format(i, now[i] - last[i]))
+      end
     end
     last = now
   end

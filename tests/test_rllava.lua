@@ -1,4 +1,5 @@
---- RLLaVA's command lines: every key that it documents is honoured, or refused with what to use instead.
+--- RLLaVA's command lines: every key that it documents is honoured, or refused with what to use
+--- instead.
 local T = require "check"
 local key_value = require "rllava.key_value"
 local keys = require "rllava.keys"
@@ -157,14 +158,17 @@ for line in honoured:gmatch "[^\n]+" do
 end
 
 -- Keys of losses that only some algorithms have.
-local own = { "off_policy_reshape=pow", "off_policy_reshape_weight=0.3", "off_policy_reshape_pow_exp=0.3",
-  "on_policy_reshape=pow", "on_policy_reshape_weight=0.3", "on_policy_reshape_pow_exp=0.3", "off_policy_max_clip=0.5",
-  "off_policy_min_clip=0.1", "all_max_clip=0.9", "srft_type=exp", "clip_upper_bound=2" }
+local own = { "off_policy_reshape=pow", "off_policy_reshape_weight=0.3",
+  "off_policy_reshape_pow_exp=0.3", "on_policy_reshape=pow", "on_policy_reshape_weight=0.3",
+  "on_policy_reshape_pow_exp=0.3", "off_policy_max_clip=0.5", "off_policy_min_clip=0.1",
+  "all_max_clip=0.9", "srft_type=exp", "clip_upper_bound=2" }
 for _, said in ipairs(own) do
   T.test("RLLaVA's actor." .. said .. " is honoured by the algorithms that know it", function()
     local path, value = said:match "^(.-)=(.*)$"
     T.equal(at(resolve("algorithm=srft", "actor." .. said), "loss." .. path), value)
-    T.raises("this algorithm has no loss." .. path, function() resolve("algorithm=grpo", "actor." .. said) end)
+    T.raises("this algorithm has no loss." .. path, function()
+      resolve("algorithm=grpo", "actor." .. said)
+    end)
   end)
 end
 T.test("RLLaVA's actor.sft_loss_coef is honoured by HPT and UFT", function()
@@ -178,28 +182,31 @@ algorithm.hint_max_ratio actor.strategy actor.use_torch_compile actor.policy_los
 actor.off_policy_cliprange actor.off_policy_normalize actor.hpt_hint_loss_coef actor.padding_free
 actor.dynamic_batching actor.ulysses_size actor.model.tokenizer_path actor.model.attn_implementation
 actor.model.override_config actor.model.enable_activation_offload actor.model.trust_remote_code
-actor.model.padding_free actor.model.dynamic_batching actor.model.ulysses_size actor.model.tie_word_embeddings
+actor.model.padding_free actor.model.dynamic_batching actor.model.ulysses_size
+actor.model.tie_word_embeddings
 actor.checkpoint.save_contents actor.checkpoint.load_contents actor.fsdp.enable_cpu_offload
 actor.fsdp.offload_params actor.fsdp.offload_optimizer actor.fsdp.use_orig_params
 actor.fsdp.reshard_after_forward actor.fsdp.forward_prefetch actor.fsdp.fsdp_size
 actor.fsdp.mixed_precision.param_dtype actor.fsdp.wrap_policy actor.deepspeed.zero_stage
-actor.deepspeed.torch_dtype critic critic.strategy critic.ppo_micro_batch_size critic.log_prob_micro_batch_size
-critic.model.torch_dtype critic.fsdp.offload_params critic.deepspeed.zero_stage critic.checkpoint.save_contents
+actor.deepspeed.torch_dtype critic critic.strategy critic.ppo_micro_batch_size
+critic.log_prob_micro_batch_size critic.model.torch_dtype critic.fsdp.offload_params
+critic.deepspeed.zero_stage critic.checkpoint.save_contents
 ref.strategy rollout.name rollout.tensor_parallel_size rollout.limit_images rollout.ignore_eos
 rollout.disable_tqdm rollout.micro_batch_size rollout.val_override_config rollout.vllm.dtype
 rollout.vllm.gpu_memory_utilization rollout.vllm.max_num_batched_tokens rollout.vllm.enforce_eager
 rollout.vllm.enable_chunked_prefill rollout.vllm.max_model_len rollout.sglang.dtype
 rollout.sglang.mem_fraction_static rollout.sglang.tp_size rollout.async_mode rollout.bucket_size
-rollout.load_format reward.reward_type reward.num_cpus reward.model.path trainer.nnodes trainer.n_gpus_per_node
-trainer.save_checkpoint_path trainer.async_training]]
+rollout.load_format reward.reward_type reward.num_cpus reward.model.path trainer.nnodes
+trainer.n_gpus_per_node trainer.save_checkpoint_path trainer.async_training]]
 
 -- Features that may come: honoured then, refused with a sentence until they do.
 local either = [[
 actor.model.freeze_vision_tower actor.model.use_peft actor.model.lora_r actor.model.lora_alpha
-actor.model.lora_dropout actor.model.lora_bias actor.model.lora_use_rslora actor.model.lora_modules_to_save
-actor.model.lora_task_type actor.model.lora_target_modules actor.model.lora_weight_path actor.model.use_rslora
-rollout.max_turns rollout.env_config_path rollout.discount rollout.tool_config_path rollout.partial_rollout
-rollout.train_turns rollout.max_total_length]]
+actor.model.lora_dropout actor.model.lora_bias actor.model.lora_use_rslora
+actor.model.lora_modules_to_save actor.model.lora_task_type actor.model.lora_target_modules
+actor.model.lora_weight_path actor.model.use_rslora rollout.max_turns rollout.env_config_path
+rollout.discount rollout.tool_config_path rollout.partial_rollout rollout.train_turns
+rollout.max_total_length]]
 
 local function refusal(name)
   local ok, message = pcall(keys.resolve, {}, { name .. "=@" })      -- "@" is of no kind but text
@@ -221,10 +228,12 @@ end
 
 --- ---- launch scripts ----
 
--- examples/tasks/math/qwen2_5_vl_3b_geoqa8k_online.sh, its variables filled in, without config=examples/config.yaml.
+-- examples/tasks/math/qwen2_5_vl_3b_geoqa8k_online.sh, its variables filled in, without
+-- config=examples/config.yaml.
 local launch = { "algorithm.adv_estimator=grpo", "data.train_files=hiyouga/geometry3k@train",
-  "data.val_files=hiyouga/geometry3k@test", "data.format_prompt=./examples/format_prompt/math.jinja",
-  "data.train_batch_size=4", "actor.ppo_mini_batch_size=4", "actor.ppo_micro_batch_size=1",
+  "data.val_files=hiyouga/geometry3k@test",
+  "data.format_prompt=./examples/format_prompt/math.jinja", "data.train_batch_size=4",
+  "actor.ppo_mini_batch_size=4", "actor.ppo_micro_batch_size=1",
   "actor.log_prob_micro_batch_size=1", "actor.model.model_path=Qwen/Qwen2.5-VL-3B-Instruct",
   "reward.reward_function=./examples/reward_function/math.py:compute_score",
   "trainer.experiment_name=qwen2_5_vl_3b_geoqa3k_grpo_online", "trainer.outputs_dir=outputs",
@@ -233,17 +242,18 @@ local launch = { "algorithm.adv_estimator=grpo", "data.train_files=hiyouga/geome
 
 T.test("a launch script of RLLaVA carries over, line for line", function()
   local cfg = resolve(unpack(launch))
-  local want = { model = "Qwen/Qwen2.5-VL-3B-Instruct", ["algorithm.name"] = "grpo", reward = "rewards/math.lua",
-    ["data.train"] = "[hiyouga/geometry3k@train]", ["data.val"] = "[hiyouga/geometry3k@test]",
-    ["data.prompt_key"] = "problem", ["data.prompts_per_step"] = "4", ["data.max_prompt_length"] = "512",
+  local want = { model = "Qwen/Qwen2.5-VL-3B-Instruct", ["algorithm.name"] = "grpo",
+    reward = "rewards/math.lua", ["data.train"] = "[hiyouga/geometry3k@train]",
+    ["data.val"] = "[hiyouga/geometry3k@test]", ["data.prompt_key"] = "problem",
+    ["data.prompts_per_step"] = "4", ["data.max_prompt_length"] = "512",
     ["trainer.updates_per_step"] = "1", ["trainer.micro_rows"] = "1", ["trainer.score_rows"] = "1",
     ["rollout.n"] = "5", ["rollout.max_new_tokens"] = "512", ["loss.norm_len"] = "512",
     ["loss.use_kl_loss"] = "true", ["loss.kl_loss_coef"] = "0.01", ["loss.kl_loss_type"] = "k3",
-    ["loss.agg_mode"] = "token-mean", ["loss.clip_low"] = "0.2", ["loss.clip_high"] = "0.2", ["loss.clip_c"] = "3",
-    ["optim.lr"] = "1e-06", ["optim.weight_decay"] = "0.01", ["optim.skip_grad_norm"] = "80",
-    ["trainer.total_epochs"] = "5", ["trainer.val_freq"] = "30", ["trainer.save_freq"] = "30",
-    ["trainer.save_limit"] = "3", ["trainer.resume"] = "false", ["trainer.val_before_train"] = "false",
-    ["trainer.recompute"] = "true" }
+    ["loss.agg_mode"] = "token-mean", ["loss.clip_low"] = "0.2", ["loss.clip_high"] = "0.2",
+    ["loss.clip_c"] = "3", ["optim.lr"] = "1e-06", ["optim.weight_decay"] = "0.01",
+    ["optim.skip_grad_norm"] = "80", ["trainer.total_epochs"] = "5", ["trainer.val_freq"] = "30",
+    ["trainer.save_freq"] = "30", ["trainer.save_limit"] = "3", ["trainer.resume"] = "false",
+    ["trainer.val_before_train"] = "false", ["trainer.recompute"] = "true" }
   local got = {}
   for path in pairs(want) do got[path] = at(cfg, path) end
   T.equal(got, want)
@@ -252,20 +262,24 @@ T.test("a launch script of RLLaVA carries over, line for line", function()
   assert(place:find "recipes/prompts/math%.jinja$", place)
 end)
 
-T.test("a launch script that tunes an engine is refused with a sentence, and carries over without", function()
-  local gspo = { "algorithm.use_kl_loss=false", "data.val_batch_size=1000", "actor.clip_ratio_low=0.0003",
-    "actor.clip_ratio_high=0.0004", "actor.clip_ratio_c=10.0", "actor.policy_loss.loss_mode=gspo",
-    "actor.loss_agg_mode=seq-mean-token-mean", "rollout.vllm.gpu_memory_utilization=0.7" }
-  T.raises("rollout.vllm.gpu_memory_utilization: not a key here: the engine is part of this program",
-    function() resolve(unpack(gspo)) end)
+T.test("a script that tunes an engine is refused with a sentence, and runs without", function()
+  local gspo = { "algorithm.use_kl_loss=false", "data.val_batch_size=1000",
+    "actor.clip_ratio_low=0.0003", "actor.clip_ratio_high=0.0004", "actor.clip_ratio_c=10.0",
+    "actor.policy_loss.loss_mode=gspo", "actor.loss_agg_mode=seq-mean-token-mean",
+    "rollout.vllm.gpu_memory_utilization=0.7" }
+  T.raises("rollout.vllm.gpu_memory_utilization: not a key here: the engine is part of this "
+    .. "program", function() resolve(unpack(gspo)) end)
   local cfg = resolve(unpack(gspo, 1, #gspo - 1))
   T.equal({ cfg.algorithm.name, cfg.loss.clip_low, cfg.loss.clip_high, cfg.loss.use_kl_loss },
     { "gspo", 3e-4, 4e-4, false })
 end)
 
 T.test("RLLaVA's other entry points of a reward name ours", function()
-  local function reward(name) return resolve("reward.reward_function=./examples/reward_function/" .. name).reward end
+  local function reward(name)
+    return resolve("reward.reward_function=./examples/reward_function/" .. name).reward
+  end
   T.equal({ reward "r1v.py:compute_score_without_format",
     reward "wemath.py:compute_score_batch_with_wemath_metrics", reward "grounding.py" },
-    { { "rewards/r1v.lua", 1, format_weight = 0 }, "rewards/wemath_metrics.lua", "rewards/grounding.lua" })
+    { { "rewards/r1v.lua", 1, format_weight = 0 }, "rewards/wemath_metrics.lua",
+      "rewards/grounding.lua" })
 end)

@@ -27,7 +27,8 @@ end
 
 local small = { hidden_size = 32, intermediate_size = 24, num_hidden_layers = 1, vocab_size = 160 }
 
---- A small policy with an optimizer that has moved: gradients of a made-up loss.  bits: of a moment.
+--- A small policy with an optimizer that has moved by gradients of a made-up loss.  bits: of a
+--- moment.
 local function moved(seed, steps, bits)
   local p = tiny.text("qwen2", small):init(seed, 0.2)
   local list, n = p:tensors()
@@ -232,7 +233,8 @@ end)
 T.test("a folder belongs to one run at a time, and is free again when that is killed", function()
   local place, slow = scratch .. "/held", os.getenv "RLLAVA_TESTS" == "sanitized" and 60 or 10
   files.write(scratch .. "/holder.lua", ([[
-    local cfg = require("rllava.keys").resolve { trainer = { outputs_dir = %q, logger = { "none" } } }
+    local cfg = require("rllava.keys").resolve { trainer = { outputs_dir = %q,
+      logger = { "none" } } }
     require("rllava.run").open(cfg)
     print(io.open("/proc/self/stat"):read "*a":match "^%%d+")
     io.stdout:flush()

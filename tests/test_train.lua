@@ -10,8 +10,9 @@ local train = require "rllava.train"
 local scratch = os.tmpname()
 os.remove(scratch)
 
-local small = { "data.prompts_per_step=2", "rollout.n=4", "trainer.val_freq=-1", "trainer.val_before_train=false",
-  "data.val=null", "data.val_apart=null", "trainer.save_dtype=f32", "trainer.logger=none", "optim.warmup_steps=0" }
+local small = { "data.prompts_per_step=2", "rollout.n=4", "trainer.val_freq=-1",
+  "trainer.val_before_train=false", "data.val=null", "data.val_apart=null",
+  "trainer.save_dtype=f32", "trainer.logger=none", "optim.warmup_steps=0" }
 
 --- Runs the embedded recipe with overrides -> its folder.
 local function run(name, ...)
@@ -60,7 +61,9 @@ end)
 T.test("the same run on generic, avx2 and avx512 kernels gives the same bits", function()
   local before = ffi.string(C.rl_cpu(nil))
   for _, isa in ipairs { "generic", "avx2", "avx512" } do
-    if C.rl_cpu(isa) ~= nil then same(run(isa, "trainer.max_steps=2"), run("plain2", "trainer.max_steps=2"), 2) end
+    if C.rl_cpu(isa) ~= nil then
+      same(run(isa, "trainer.max_steps=2"), run("plain2", "trainer.max_steps=2"), 2)
+    end
     files.remove(files.join(scratch, "plain2"))
   end
   C.rl_cpu(before)
@@ -77,7 +80,7 @@ T.test("two steps, then two more after a restart, are four steps", function()
   same(folder, plain, 4)
 end)
 
-T.test("moments of 8 bits learn the same first step, take a quarter, go on after a restart", function()
+T.test("moments of 8 bits: the same first step, a quarter of the room, also restarted", function()
   local folder = run("coded", "trainer.max_steps=2", "optim.states=int8")
   same(run("coded4", "trainer.max_steps=4", "optim.states=int8"),
     run("coded", "trainer.max_steps=4", "optim.states=int8"), 4)
@@ -91,7 +94,8 @@ T.test("in bf16 the sampler still agrees with the trainer to the bit", function(
 end)
 
 T.test("steps with KL in the loss and in the reward run, and start from a KL of 0", function()
-  local m = metrics(run("kl", "trainer.max_steps=2", "loss.use_kl_loss=true", "loss.use_kl_in_reward=true"))
+  local m = metrics(run("kl", "trainer.max_steps=2", "loss.use_kl_loss=true",
+    "loss.use_kl_in_reward=true"))
   T.equal(m[1]["actor/kl_loss"], 0)
   T.equal(m[1]["actor/reward_kl_penalty"], 0)
   if not (m[2]["actor/kl_loss"] > 0) then error "the policy did not move" end
@@ -111,12 +115,15 @@ T.test("validation leaves out what is too long for its prompts, as training does
   local cfg = recipe.load("recipes/grpo_geoqa.lua", { "data.val_rows=12", "data.val_apart=null",
     "data.max_prompt_length=" .. longest, "rollout.max_new_tokens=4", "rollout.val_sampled=false" })
   local trainer = train.open(cfg, "eval")
-  local batch = require("rllava.validate").set(trainer, trainer.val_sets[1].rows, trainer.val_ways)[1]
+  local validate, rows = require "rllava.validate", trainer.val_sets[1].rows
+  local batch = validate.set(trainer, rows, trainer.val_ways)[1]
   trainer:close()
   for _, g in ipairs(batch.groups) do
     if g.prompt.n > longest then error "a prompt that is too long was answered" end
   end
-  if #batch.groups == 0 or #batch.groups == 12 then error(#batch.groups .. " of 12 were answered") end
+  if #batch.groups == 0 or #batch.groups == 12 then
+    error(#batch.groups .. " of 12 were answered")
+  end
 end)
 
 files.remove(scratch)

@@ -21,8 +21,8 @@ local C = rl.C
 local scratch = os.tmpname()
 os.remove(scratch)
 
-local small = { "data.prompts_per_step=2", "rollout.n=4", "rollout.max_new_tokens=24", "data.val=null",
-  "data.val_apart=null", "trainer.val_before_train=false", "trainer.logger=none",
+local small = { "data.prompts_per_step=2", "rollout.n=4", "rollout.max_new_tokens=24",
+  "data.val=null", "data.val_apart=null", "trainer.val_before_train=false", "trainer.logger=none",
   "trainer.save_dtype=f32", "optim.warmup_steps=0" }
 
 local function config(...)
@@ -141,7 +141,7 @@ T.test("a critic's values, loss and gradient do not depend on how groups are cut
   end
 end)
 
-T.test("the value of a token is the head's at the row before it: it does not know the token", function()
+T.test("a token's value is the head's at the row before it: it does not know the token", function()
   local p = tiny.text("qwen3"):critic(0.1, 3)
   local random = tiny.random(5)
   local one = { prompt = tiny.prompt(p, random, 6), responses = { tiny.response(random, 5) } }
@@ -209,13 +209,14 @@ T.test("LUFFY: one response of each group is the target, token by token; the oth
       T.equal(ids_of(g.responses[1]), first(target, 48))
       T.equal(g.responses[1].result.parts.accuracy, 1)
       for k, r in ipairs(g.responses) do
-        T.equal({ r.sample, r.tokens.prefix[1], #r.tokens.prefix }, { k - 1, k == 1 and 1 or 0, r.n })
+        T.equal({ r.sample, r.tokens.prefix[1], #r.tokens.prefix },
+          { k - 1, k == 1 and 1 or 0, r.n })
       end
     end
     t:close()
   end)
 
-T.test("UFT: a response goes on after a part of the target as one sampled without it would", function()
+T.test("UFT: a response goes on after a part of the target as one without it would", function()
   local t = train.open(config("algorithm=uft", "rollout.max_new_tokens=48",
     "loss.min_prefix_ratio=0.3", "loss.max_prefix_ratio=0.6"))
   local _, batch = t:step(1)
@@ -231,8 +232,8 @@ T.test("UFT: a response goes on after a part of the target as one sampled withou
 end)
 
 T.test("the largest share of a hint falls by a cosine, and one draw can serve a group", function()
-  local cfg = { prefix_strategy = "hint", min_prefix_ratio = 0.2, max_prefix_ratio = 1, n_prefix = -1,
-    hint_steps = 10 }
+  local cfg = { prefix_strategy = "hint", min_prefix_ratio = 0.2, max_prefix_ratio = 1,
+    n_prefix = -1, hint_steps = 10 }
   local function top(step) return guide.ratios(cfg, 1, step, function() return 1 end)[1] end
   T.near({ top(0), top(5), top(10), top(99) }, { 1, 0.5, 0.2, 0.2 }, 1e-12)
   cfg.prefix_share_across_samples, cfg.n_prefix = true, 2
@@ -302,7 +303,7 @@ T.test("the gap between sampler and trainer, worked out by hand", function()
     (1 + math.exp(1)) ^ 2 / (2 * (1 + math.exp(2))) }, 1e-9)
 end)
 
-T.test("recall: an earlier right response stands in where all fail, also after a restart", function()
+T.test("recall: an earlier right response stands in where all fail, also restarted", function()
   local function group(index, rewards)
     local g = { index = index, responses = {} }
     for k, v in ipairs(rewards) do
@@ -317,7 +318,8 @@ T.test("recall: an earlier right response stands in where all fail, also after a
   again:take_up(json.decode(json.encode(memory:state())))
   T.equal(again:into { group(4, { 0 }), g }, 1)
   local r = g.responses[3]
-  T.equal({ ids_of(r), r.tokens.old_logp, r.result.overall, r.sample }, { { 2, 9 }, { -2, -0.1 }, 1, 2 })
+  T.equal({ ids_of(r), r.tokens.old_logp, r.result.overall, r.sample },
+    { { 2, 9 }, { -2, -0.1 }, 1, 2 })
   again:into { group(5, { 1 }) }
   T.equal(again:into { group(3, { 0 }) }, 0)                   -- forgotten for a newer one
 end)

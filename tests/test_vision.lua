@@ -1,4 +1,5 @@
---- A frozen vision tower: it is not trained, runs once a picture, and changes no bit of what is computed.
+--- A frozen vision tower: it is not trained, runs once a picture, and changes no bit of what is
+--- computed.
 local T = require "check"
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
@@ -11,9 +12,10 @@ local C, check = rl.C, rl.check
 local scratch = os.tmpname()
 os.remove(scratch)
 
-local small = { "data.prompts_per_step=2", "rollout.n=4", "rollout.max_new_tokens=24", "data.val=null",
-  "data.val_apart=null", "trainer.val_before_train=false", "trainer.save_dtype=f32", "trainer.logger=none",
-  "trainer.vision_cache=1M", "optim.warmup_steps=0" }
+local small = { "data.prompts_per_step=2", "rollout.n=4", "rollout.max_new_tokens=24",
+  "data.val=null", "data.val_apart=null", "trainer.val_before_train=false",
+  "trainer.save_dtype=f32", "trainer.logger=none", "trainer.vision_cache=1M",
+  "optim.warmup_steps=0" }
 
 local function config(...)
   local overrides = { unpack(small) }
@@ -117,14 +119,16 @@ T.test("several pictures of a row, and one that no prompt can hold", function()
   with(config(FROZEN), function(t)
     local row, vision = t.data:get(1), t.prompt_options.vision
     local before, image = vision.runs, row.images[1]
-    local made = prompt.of_row(t.policy, { prompt = "<image><image>", images = { image, image } }, t.prompt_options)
+    local two = { prompt = "<image><image>", images = { image, image } }
+    local made = prompt.of_row(t.policy, two, t.prompt_options)
     T.equal(C.rl_media_rows(made.media, "features"), made.cells)
     T.equal(vision.runs - before, 1)
     local side = 28 * math.ceil(math.sqrt(t.cfg.data.max_prompt_length) + 1)
-    local large = { rgb = ffi.new("unsigned char[?]", 3 * side * side), width = side, height = side }
+    local rgb = ffi.new("unsigned char[?]", 3 * side * side)
+    local large = { prompt = "<image>", images = { { rgb = rgb, width = side, height = side } } }
     vision.most = made.cells / 2 - 1
     before = vision.runs
-    prompt.release(prompt.of_row(t.policy, { prompt = "<image>", images = { large } }, t.prompt_options))
+    prompt.release(prompt.of_row(t.policy, large, t.prompt_options))
     T.equal(vision.runs, before)
   end)
 end)

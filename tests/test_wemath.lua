@@ -14,10 +14,13 @@ local values = {
   ring = function(a) return { 2 * a, 8 * a, 8 * a } end,
   cut = function(a, b) return { 180 - a - b, (180 - a - b) / 2, (180 - a - b) / 2 } end,
   outer = function(a) return { (180 - a) / 2, 90 + a / 2, 90 + a / 2 } end,
-  same = function(a, b) return { 2 * (a + b), (a + b) / 2, ((a + b) / 2) ^ 2, ((a + b) / 2) ^ 2 } end,
+  same = function(a, b)
+    local side = (a + b) / 2
+    return { 2 * (a + b), side, side ^ 2, side ^ 2 }
+  end,
 }
 
-T.test("wemath: of five different choices the answer's letter alone names the true value", function()
+T.test("wemath: of five different choices the answer's letter alone is the true value", function()
   local of, before = 0, nil
   for i = 1, 40 * wemath.cycle do
     local q = wemath.question(3, i)
@@ -64,7 +67,7 @@ T.test("wemath, equations: unseen numbers never occur in training or in demonstr
   end
 end)
 
-T.test("equations: the answer solves what is written, and it fits on a line of eight signs", function()
+T.test("equations: the answer solves what is written, which fits on a line of eight", function()
   for i = 1, 400 do
     local p = equations.problem(1, i)
     local a, sign, b, c = p.numbers.text:match "^(%d)X([+-])(%d+)=(%d+)$"
@@ -73,7 +76,7 @@ T.test("equations: the answer solves what is written, and it fits on a line of e
   end
 end)
 
-T.test("wemath-tiny, equations-tiny: the same rows every time, other ones in other splits", function()
+T.test("wemath-tiny, equations-tiny: the same rows each time, others in other splits", function()
   for _, name in ipairs { "wemath-tiny", "equations-tiny" } do
     local seen = {}
     for _, split in ipairs { "train", "test", "test_numbers", "demonstrations" } do
@@ -82,12 +85,15 @@ T.test("wemath-tiny, equations-tiny: the same rows every time, other ones in oth
       assert(not seen[rows.hash], split)
       seen[rows.hash] = true
     end
-    T.raises("one of train, test, test_numbers, demonstrations, got 'x'", function() data.open(name .. "@x") end)
+    T.raises("one of train, test, test_numbers, demonstrations, got 'x'", function()
+      data.open(name .. "@x")
+    end)
   end
 end)
 
 T.test("clean demonstrations earn the full reward, careless ones a part of it", function()
-  local judges = { ["wemath-tiny"] = rewards.open "wemath", ["equations-tiny"] = rewards.open "geoqa" }
+  local judges = { ["wemath-tiny"] = rewards.open "wemath",
+    ["equations-tiny"] = rewards.open "geoqa" }
   for name, score in pairs(judges) do
     local rows = data.open(name .. "@demonstrations")
     local function mean(from)
@@ -107,7 +113,8 @@ T.test("clean demonstrations earn the full reward, careless ones a part of it", 
   end
 end)
 
---- We-Math's metrics over the test, as training asks for them; right(key): is such a question answered right?
+--- We-Math's metrics over the test, as training asks for them.
+--- right(key): is such a question answered right?
 local function measured(right)
   local pool = reward.open({ { "rewards/wemath_metrics.lua", 0 } }, { workers = 1, timeout = 60 })
   local rows, seen = data.open "wemath-tiny@test", {}

@@ -207,7 +207,11 @@ T.test("a batch reward sees all responses of a step at once", function()
 end)
 
 T.test("a batch reward sees each lot by itself, also after a finish without work", function()
-  local p = pool { "return { batch = function(list) local out = {} for i = 1, #list do out[i] = #list end return out end }" }
+  local p = pool { [[return { batch = function(list)
+    local out = {}
+    for i = 1, #list do out[i] = #list end
+    return out
+  end }]] }
   for _ = 1, 2 do
     p:finish()
     for i = 1, 5 do p:submit(i, "a", "b", {}, i > 3 and "late" or "early") end

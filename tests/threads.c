@@ -1,5 +1,6 @@
-/* Pool and engine driven without Lua, so that ThreadSanitizer sees every thread: a tiny random model, requests from two
- * threads, updates of the weights in flight, cancelling, other replays beside it. */
+/* Pool and engine driven without Lua, so that ThreadSanitizer sees every thread: a tiny random
+ * model, requests from two threads, updates of the weights in flight, cancelling, other replays
+ * beside it. */
 #include "rllava.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -27,10 +28,12 @@ static void record(model *m) {
     rl_tape *t = m->tape = rl_tape_new();
     rl_tensor *ids = rl_tape_input(t, "ids", "tokens", 0, RL_INT);
     rl_tape_input(t, "positions", "tokens", 0, RL_INT);
-    rl_tensor *segments = rl_tape_table(t, "segments"), *answers = rl_tape_input(t, "answers", "answers", 0, RL_INT);
+    rl_tensor *segments = rl_tape_table(t, "segments");
+    rl_tensor *answers = rl_tape_input(t, "answers", "answers", 0, RL_INT);
     rl_tensor *pairs = rl_tape_table(t, "pairs"), *h = rl_embedding(ids, m->w[0]), *part[3];
     for (int i = 0; i < 3; i++) part[i] = rl_heads(rl_linear(h, m->w[i + 1], NULL), D / HEADS);
-    h = rl_binary(h, rl_linear(rl_attention(part[0], part[1], part[2], segments, 0.3), m->w[4], NULL), "add");
+    rl_tensor *seen = rl_attention(part[0], part[1], part[2], segments, 0.3);
+    h = rl_binary(h, rl_linear(seen, m->w[4], NULL), "add");
     rl_tensor *logp = rl_logprob(rl_gather(h, answers), m->w[0], pairs);
     check(rl_tape_output(t, "logp", logp), "logp");
     check(rl_tape_output(t, "entropy", rl_entropy_of(logp)), "entropy");
@@ -42,7 +45,8 @@ static void lay(rl_batch *b) {
     unsigned char asked[40];
     for (int i = 0; i < 40; i++) ids[i] = i * 7 % VOCAB, asked[i] = 1;
     const int root = rl_batch_segment(b, -1, ids, 40, NULL, NULL, 0, 0);
-    for (int k = 0; k < 3; k++) check(rl_batch_segment(b, root, ids + k, 20 + k, NULL, asked, 1, 0), "segment");
+    for (int k = 0; k < 3; k++)
+        check(rl_batch_segment(b, root, ids + k, 20 + k, NULL, asked, 1, 0), "segment");
 }
 
 static void backward(const model *m, rl_replay *r, rl_batch *b) {
@@ -54,7 +58,8 @@ static void backward(const model *m, rl_replay *r, rl_batch *b) {
     rl_scope_close();
 }
 
-/* Scores a batch again and again beside everything else: its log-probs only read weights that do not change. */
+/* Scores a batch again and again beside everything else: its log-probs only read weights that do
+ * not change. */
 static void *score(void *arg) {
     const model *m = arg;
     rl_replay *r = rl_replay_new(m->tape, "logp", 0, 0, RL_FLOAT);
@@ -71,8 +76,8 @@ static void *score(void *arg) {
 static int submit(rl_engine *e, int n, int samples, int max_new, int stream) {
     int prompt[64];
     for (int i = 0; i < n; i++) prompt[i] = (i + stream) % VOCAB;
-    const rl_request q = { .prompt = prompt, .n = n, .samples = samples, .max_new = max_new, .temperature = 1, .top_p = 1,
-                           .seed = 5, .stream = stream };
+    const rl_request q = { .prompt = prompt, .n = n, .samples = samples, .max_new = max_new,
+                           .temperature = 1, .top_p = 1, .seed = 5, .stream = stream };
     const int number = rl_engine_submit(e, &q);
     check(number, "submit");
     return number;
@@ -101,7 +106,8 @@ static unsigned draw(rl_engine *e, int crowd) {
         const rl_result *x = rl_engine_next(e, 1);
         if (!x) continue;
         if (x->request == mine) {
-            for (int i = 0; i < x->n; i++) sums[x->sample] = sums[x->sample] * 31 + (unsigned)x->tokens[i];
+            unsigned *sum = &sums[x->sample];
+            for (int i = 0; i < x->n; i++) *sum = *sum * 31 + (unsigned)x->tokens[i];
             left--;
         }
         rl_engine_forget(e, x);
@@ -120,7 +126,7 @@ static void update_in_flight(const model *m, rl_engine *e) {
     lay(b);
     submit(e, 20, 6, 40, 2);
     for (int step = 0; step < 5; step++) {
-        backward(m, r, b);                                  /* beside the engine: both only read weights */
+        backward(m, r, b);                  /* beside the engine: both only read weights */
         check(rl_engine_hold(e), "hold");
         check(rl_adamw_step(o, 1e-3, decay, 1), "adamw");
         check(rl_engine_go(e), "go");

@@ -109,13 +109,13 @@ local function check_needs(asked, chosen, cfg)
   end
 end
 
---- Refuses models of other names where a frozen tower's features stand for pictures: their own towers
---- would make others.
+--- Refuses models of other names where a frozen tower's features stand for pictures: their own
+--- towers would make others.
 local function check_frozen(cfg)
   local key = cfg.teacher and "teacher" or cfg.critic.model and "critic.model"
   if cfg.trainer.freeze_vision_tower and key then
-    rl.raise("%s: expected none beside trainer.freeze_vision_tower, whose features are those of the "
-      .. "policy's tower, got %s", key, cfg.teacher or cfg.critic.model)
+    rl.raise("%s: expected none beside trainer.freeze_vision_tower, whose features are those of "
+      .. "the policy's tower, got %s", key, cfg.teacher or cfg.critic.model)
   end
 end
 
@@ -180,8 +180,9 @@ end
 
 --- How rows become prompts: see prompt.of_row.
 local function prompt_options(self, cfg)
-  return { vision = vision(self, cfg), format_prompt = format_prompt(cfg), min_pixels = cfg.data.min_pixels,
-    max_pixels = cfg.data.max_pixels, chat = chat_override(self, cfg) }
+  return { vision = vision(self, cfg), format_prompt = format_prompt(cfg),
+    min_pixels = cfg.data.min_pixels, max_pixels = cfg.data.max_pixels,
+    chat = chat_override(self, cfg) }
 end
 
 --- ---- the whole ----
@@ -195,14 +196,16 @@ local function open_training(self, cfg)
   end
   if self.needs.teacher then self.teacher = teacher(self, cfg) end
   if self.needs.value then
-    self.critic = require("rllava.critic").new(self.policy, cfg, self.algorithm, dtype(cfg), self.ranks)
+    self.critic = require("rllava.critic").new(self.policy, cfg, self.algorithm, dtype(cfg),
+      self.ranks)
   end
   if cfg.loss.recall > 0 then
     self.recall = require("rllava.recall").new(cfg.loss.recall, cfg.loss.success_reward_threshold)
   end
 end
 
---- cfg -> a table with cfg, seed, ranks, policy, algorithm, needs, prompt_options, and by its purpose
+--- cfg -> a table with cfg, seed, ranks, policy, algorithm, needs, prompt_options,
+--- and by its purpose
 ---   train (or nil)   data, updater, val_sets, val_ways, rollout, rewards (or nil), schedule,
 ---                    kl_controller; reference, teacher, critic, recall where they are asked for
 ---   eval             val_sets, val_ways, rollout, rewards

@@ -49,7 +49,8 @@ function Trainer:step(step)
     self.clock:lap "update_actor"
   end
   if self.reference then self.reference:follow(self.policy, step, self.cfg.loss) end
-  for name, value in pairs(metrics.of_batch(batch, self.clock, self.cfg.data.max_prompt_length)) do found[name] = value end
+  local told = metrics.of_batch(batch, self.clock, self.cfg.data.max_prompt_length)
+  for name, value in pairs(told) do found[name] = value end
   self.rollout:into(found)
   self.step_done = step
   self.feed:release()
@@ -71,8 +72,8 @@ function Trainer:enough(step)
     end
     if #groups == want then break end
     if cfg.filter_rounds > 0 and round >= cfg.filter_rounds then
-      rl.raise("loss.online_filtering: expected %d groups that filter_%s keeps by %s, in %d rounds, "
-        .. "got %d", want, cfg.filter_mode, cfg.filter_key, round, #groups)
+      rl.raise("loss.online_filtering: expected %d groups that filter_%s keeps by %s, in %d "
+        .. "rounds, got %d", want, cfg.filter_mode, cfg.filter_key, round, #groups)
     end
   end
   local batch = Batch.new(groups)

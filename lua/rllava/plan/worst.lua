@@ -146,8 +146,8 @@ function worst.of(cfg, models)
   w.prompt, w.cells = prompt_of(models, cfg)
   w.prompt_rows = require("rllava.rollout").PROMPT_ROWS
   w.step_tokens = w.prompts * (w.max_prompt + w.n * w.max_new)
-  w.slots = require("rllava.rollout").slots { at_once = r.at_once, n = r.n, max_prompt = w.max_prompt,
-    max_new = math.max(r.max_new_tokens, r.val.max_new_tokens or 0) }
+  w.slots = require("rllava.rollout").slots { at_once = r.at_once, n = r.n,
+    max_prompt = w.max_prompt, max_new = math.max(r.max_new_tokens, r.val.max_new_tokens or 0) }
   training(w, cfg)
   sampling(w, cfg)
   w.val_prompts = validation(w, cfg)
