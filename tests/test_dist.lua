@@ -70,6 +70,45 @@ for _, name in ipairs(algorithm.names()) do
   end
 end
 
+--- ---- the critic ----
+
+T.test("a critic's loss and gradient on ranks are those of one process", function()
+  local value_loss = { loss = require("rllava.loss").value }
+  local function critic(ranks_of)
+    local p = tiny.text():critic(0.1, 3)
+    return p, Updater.new(p, { head = "value", ranks = ranks_of, micro_rows = ranks_of and 1,
+      objective = function(a, part, cfg) return a.loss(part, cfg) end,
+      optim = { betas = { 0.9, 0.99 }, eps = 1e-8, weight_decay = 0 } })
+  end
+  for _, mode in ipairs { "token-mean", "seq-mean-token-mean" } do
+    local p, up = critic()
+    local random, groups = tiny.random(35), {}
+    for g = 1, 3 do
+      groups[g] = { prompt = tiny.prompt(p, random, 5), responses = {} }
+      for k = 1, 2 do
+        local r = tiny.response(random, 1 + random(6))
+        r.tokens = { returns = {}, old_values = {} }
+        for t = 1, r.n do
+          r.tokens.returns[t], r.tokens.old_values[t] = random(9) / 9, random(9) / 9
+        end
+        groups[g].responses[k] = r
+      end
+    end
+    local cfg, parts = { cliprange_value = 0.2, value_agg_mode = mode, norm_len = 9 }, {}
+    local want = up:accumulate(groups, value_loss, cfg)
+    local got = ranks.run(2, function(handle, k)
+      local q, own = critic(handle)
+      local mine = k == 1 and { groups[1], groups[3] } or { groups[2] }
+      local m = own:accumulate(mine, value_loss, cfg)
+      parts[k] = ranks.gradients(q)
+      return m
+    end)
+    T.near({ got[1].vf_loss, got[2].vf_clipfrac }, { want.vf_loss, want.vf_clipfrac }, 1e-6)
+    local one, sum = ranks.gradients(p), ranks.sum(parts)
+    T.near(sum["score.weight"], one["score.weight"], 1e-6)
+  end
+end)
+
 --- ---- loss_scale = "micro" ----
 
 local function sampled(p, random, count)
