@@ -1,5 +1,6 @@
 # ./rllava test [NAME ...]: sourced by the launcher, with $build and compile.
-# NAMEs: only the tests whose name or file holds one of them, plainly.  Without: everything, also under sanitizers.
+# NAMEs: only the tests whose name or file holds one of them, plainly.  Without: everything, also
+# under sanitizers.
 if [ $# -gt 0 ]; then exec "$build/rllava" tests/run.lua "$@"; fi
 
 status=0
@@ -9,8 +10,10 @@ step() {
 }
 step "tests" "$build/rllava" tests/run.lua
 if [ -d ../shared/goldens ]; then
-  "$build/rllava" -e 'pcall(require "rllava.model_source".fetch, "smollm2-135m")'   # a real model's weights
-  step "goldens, all of them" env RLLAVA_GOLDENS=../shared/goldens "$build/rllava" tests/run.lua goldens
+  # a real model's weights
+  "$build/rllava" -e 'pcall(require "rllava.model_source".fetch, "smollm2-135m")'
+  step "goldens, all of them" env RLLAVA_GOLDENS=../shared/goldens \
+    "$build/rllava" tests/run.lua goldens
 fi
 asan="$build-asan" tsan="$build-tsan"
 compile "$asan" -DRLLAVA_SANITIZE=address,undefined -DRLLAVA_FUZZ=ON
