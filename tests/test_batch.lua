@@ -60,7 +60,8 @@ T.test("KL in the reward: each token pays, sums follow, the controller hears of 
   local b = batch_of { 1, 0 }
   b:score()
   local heard
-  b:penalise_kl("k1", { value = 0.1, update = function(now, n) heard = { now, n } end })
+  local controller = { value = 0.1, update = function(now, n) heard = { now, n } end }
+  b:penalise_kl("k1", controller, require("rllava.dist").alone)
   T.near(b.rewards, { 0, 1 - 0.1, 0, -0.1 }, 1e-7)
   T.near(b.sums, { 0.9, -0.1 }, 1e-7)
   T.near(heard, { 0.5, 2 }, 1e-7)

@@ -70,6 +70,24 @@ for _, name in ipairs(algorithm.names()) do
   end
 end
 
+T.test("the controller of KL in the reward hears of all ranks' responses", function()
+  local random = tiny.random(36)
+  local groups, heard = scored(random, 3), {}
+  local function penalise(own, handle)
+    local batch, controller = batch_of(own), { value = 0.1 }
+    batch:assign("ref_logp", batch:lists "teacher_logp")
+    function controller.update(kl, n) heard[#heard + 1] = { kl, n } end
+    batch:penalise_kl("k1", controller, handle)
+    return batch.rewards
+  end
+  local want = penalise(groups, dist.alone)
+  local got = ranks.run(2, function(handle, k)
+    return penalise(k == 1 and { groups[1] } or { groups[2], groups[3] }, handle)
+  end)
+  T.near({ heard[2], heard[3] }, { heard[1], heard[1] }, 1e-12)
+  T.near({ got[1], got[2] }, want, 1e-12)
+end)
+
 --- ---- the critic ----
 
 T.test("a critic's loss and gradient on ranks are those of one process", function()

@@ -116,6 +116,17 @@ T.test("early stop: validations without a better score end the run, with a check
   T.equal(files.list(files.join(folder, "checkpoints")), { "global_step_3" })
 end)
 
+T.test("an advantage that is no finite number is refused, with its algorithm's name", function()
+  small.open({ mixed }, function(t)
+    t.algorithm.advantage = function(batch)
+      local out = {}
+      for i in ipairs(batch.rewards) do out[i] = i == 3 and 0 / 0 or 0 end
+      return out
+    end
+    T.raises("algorithm grpo: advantage: expected finite numbers, got", function() t:step(1) end)
+  end)
+end)
+
 T.test("recall in a run: a kept right response stands in where all fail", function()
   local fading = small.reward("fading", [[local seen = 0
     return { batch = function(list)

@@ -52,6 +52,16 @@ end
 advantage.mean_std = mean_std
 function advantage.mean(values) return (mean_std(values)) end
 
+--- Refuses an algorithm's list of advantages that holds what is no finite number.
+function advantage.expect_finite(name, list)
+  for t, v in ipairs(list) do
+    if v - v ~= 0 then
+      rl.raise("algorithm %s: advantage: expected finite numbers, got %s at token %d of %d", name,
+        tostring(v), t, #list)
+    end
+  end
+end
+
 --- f(values of a group, its size, its indices) -> a list of the same length; all of them put
 --- together -> [responses].
 function advantage.by_group(batch, values, f)

@@ -149,8 +149,8 @@ function Batch:mask_truncated()
 end
 
 --- rewards [tokens] -= beta KL(old policy, reference), beta from the controller, which then hears
---- of the mean KL: kl, over responses their mean; kl_coef: the beta that was used.
-function Batch:penalise_kl(estimator, controller)
+--- of the mean KL: kl, over the responses of all ranks their mean; kl_coef: the beta that was used.
+function Batch:penalise_kl(estimator, controller, ranks)
   local lists = { lengths = self.lengths, rewards = self.rewards, old_logp = self:lists "old_logp",
     ref_logp = self:lists "ref_logp" }
   self.kl_coef = controller.value
@@ -161,7 +161,12 @@ function Batch:penalise_kl(estimator, controller)
     for t = at + 1, at + n do self.sums[i] = self.sums[i] + self.rewards[t] end
     at = at + n
   end
-  controller.update(self.kl, #self.responses)
+  local n, sum = 0, 0
+  for _, own in ipairs((ranks.gather { n = #self.responses, kl = self.kl })) do
+    n, sum = n + own.n, sum + own.n * own.kl
+  end
+  self.kl = sum / math.max(1, n)
+  controller.update(self.kl, n)
 end
 
 --- Lays a list by token [tokens] (advantages, returns, values ...) beside the tokens of each

@@ -182,8 +182,11 @@ function Trainer:advantages(batch)
   self:old_logp(batch)
   self:inform(batch)
   local cfg = self.cfg.loss
-  if cfg.use_kl_in_reward then batch:penalise_kl(cfg.kl_penalty, self.kl_controller) end
+  if cfg.use_kl_in_reward then
+    batch:penalise_kl(cfg.kl_penalty, self.kl_controller, self.ranks)
+  end
   batch.advantage, batch.returns = dist.advantage(self.ranks, self.algorithm, batch, cfg)
+  advantage.expect_finite(self.algorithm.name, batch.advantage)
   batch:assign("advantage", batch.advantage)
   if batch.returns then batch:assign("returns", batch.returns) end
 end
