@@ -1,7 +1,9 @@
---- rllava bench/bench.lua [--quick] [--json FILE] [PART ...]: the whole machine in one table, under 15 minutes; parts:
---- products, model, rest.  Each line has its figure (a median), its spread (slowest to fastest run), the limit of this
---- machine for that work, measured in the same run, and the share of it.  Two results are set side by side by
---- bench/compare.lua.
+--- rllava bench/bench.lua [--quick] [--work] [--json FILE] [--peers PYTHON] [PART ...]: the whole machine in one
+--- table, under 15 minutes; parts: products, model, rest.  Each line has its figure (a median), its spread (slowest to
+--- fastest run), the limit of this machine for that work, measured in the same run, and the share of it.
+---   --work    on one thread and by its processor time, for a machine that others use meanwhile
+---   --peers   each line that has a peer is followed by the peer's on the same work (bench/peers/peer.py)
+--- Two results are set side by side by bench/compare.lua.
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local files = require "rllava.files"
@@ -9,21 +11,26 @@ local json = require "rllava.json"
 local C = rl.C
 
 local parts, known = {}, { products = true, model = true, rest = true }
-local quick, out = false, nil
-local args = { ... }
+local given, args = {}, { ... }
 for i, a in ipairs(args) do
-  if a == "--quick" then quick = true
-  elseif a == "--json" then out = args[i + 1] or error("--json: expected a file", 0)
+  if a == "--quick" or a == "--work" then given[a] = true
+  elseif a == "--json" or a == "--peers" then given[a] = args[i + 1] or error(a .. ": expected what follows it", 0)
   elseif known[a] then parts[#parts + 1] = a
-  elseif args[i - 1] ~= "--json" then
-    error(a .. ": expected --quick, --json FILE, products, model or rest", 0)
+  elseif not (args[i - 1] == "--json" or args[i - 1] == "--peers") then
+    error(a .. ": expected --quick, --work, --json FILE, --peers PYTHON, products, model or rest", 0)
   end
 end
 if #parts == 0 then parts = { "products", "model", "rest" } end
 
 local limits = dofile "bench/limits.lua"
+local quick, work = given["--quick"], given["--work"]
 if quick then limits.PATIENCE = 3 end
-local bench = { quick = quick, limits = limits, seconds = quick and 0.1 or 1, lines = {}, machine = limits.machine() }
+if work then
+  limits.clock = os.clock
+  C.rl_threads(1)
+end
+local bench = { quick = quick, work = work, limits = limits, seconds = quick and 0.1 or 1, lines = {},
+  machine = limits.machine() }
 bench.program = files.kind "build/rllava" and "build/rllava" or "rllava"
 
 local function show(l)
@@ -46,12 +53,22 @@ function bench.value(name, unit, value, limit, low, high)
     share = limit and value / limit or nil }
 end
 
---- Runs a Lua file in a process of its own -> what it printed, JSON.
+--- Runs a command -> what it printed, JSON.
 function bench.child(...)
-  local pipe = io.popen(bench.program .. " " .. table.concat({ ... }, " "))
+  local command = table.concat({ ... }, " ") .. (work and " work" or "")
+  local pipe = io.popen((work and "RLLAVA_THREADS=1 OMP_NUM_THREADS=1 " or "") .. command)
   local text = pipe:read "*a"
   pipe:close()
-  return json.decode(text, (...))
+  return json.decode(text, command)
+end
+
+--- After a line: the same work by a peer, and how many times as fast this one is.  job, what: of bench/peers/peer.py.
+function bench.peer(job, what)
+  if not given["--peers"] or quick then return end
+  local l, told = bench.lines[#bench.lines], bench.child(given["--peers"], "bench/peers/peer.py", job, what)
+  if told.absent then return print(("  %s by a peer: left out, %s"):format(job, told.absent)) end
+  bench.value("  by " .. told.name, l.unit, told.rate)
+  bench.value("  as fast as that, times", "x", l.value / told.rate, nil, l.low / told.rate, l.high / told.rate)
 end
 
 print(("%s, %d threads: %.1f GFLOP/s in f32, %.1f in bf16, %.1f GB/s from memory"):format(
@@ -76,6 +93,6 @@ if out then
       { "high", l.high }, { "runs", l.runs }, { "limit", l.limit or json.null }, { "share", l.share or json.null } }
   end
   files.write(out, json.encode(json.object { { "cpu", ffi.string(C.rl_cpu(nil)) }, { "threads", C.rl_threads(0) },
-    { "quick", quick }, { "f32", bench.machine.float }, { "bf16", bench.machine.half },
+    { "quick", quick or false }, { "work", work or false }, { "f32", bench.machine.float }, { "bf16", bench.machine.half },
     { "memory", bench.machine.bytes }, { "lines", list } }))
 end

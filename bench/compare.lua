@@ -9,7 +9,7 @@ local a, b = read(first), read(second)
 local by = {}
 for _, l in ipairs(b.lines) do by[l.name] = l end
 
-for _, key in ipairs { "cpu", "threads", "quick" } do
+for _, key in ipairs { "cpu", "threads", "quick", "work" } do
   if a[key] ~= b[key] then print(("%s: %s, %s"):format(key, tostring(a[key]), tostring(b[key]))) end
 end
 print(("%-46s %-9s %11s %11s %8s"):format("", "", "A", "B", "B / A"))

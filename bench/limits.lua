@@ -2,17 +2,20 @@
 local rl = require "rllava.ffi"
 local C = rl.C
 
--- CACHE: weights of more bytes come from memory.  PATIENCE: seconds that a line may take, as a rule.
-local limits = { CACHE = 24e6, PATIENCE = 20 }
+-- CACHE: weights of more bytes come from memory.  PATIENCE: seconds that a line may take, as a rule.  clock: of the
+-- wall, or (os.clock) of this process's work.
+local limits = { CACHE = 24e6, PATIENCE = 20, clock = C.rl_clock }
 
 --- Seconds of body: { median, least, most, runs }.  It is run for so many seconds and at least 5 times, but not once
---- more when PATIENCE is over; the first run warms up, and counts only where it alone takes half of that.
-function limits.measure(body, seconds)
+--- more when PATIENCE is over; the first run warms up, and counts only where it alone takes half of that.  clock: nil:
+--- limits.clock.
+function limits.measure(body, seconds, clock)
   local times, start, patience = {}, C.rl_clock(), limits.PATIENCE
+  clock = clock or limits.clock
   local function run()
-    local t = C.rl_clock()
+    local t = clock()
     body()
-    return C.rl_clock() - t
+    return clock() - t
   end
   local first = run()
   if first > patience / 2 then times[1] = first end

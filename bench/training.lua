@@ -1,4 +1,4 @@
---- rllava bench/training.lua DTYPE [quick]: one job in a process of its own, since its memory is measured: GRPO's
+--- rllava bench/training.lua DTYPE whole|quick [work]: one job in a process of its own, since its memory is measured: GRPO's
 --- update of the 135M shape on 8 sequences of 256 tokens.  Prints JSON: times, tokens, bytes resident at most, and
 --- bytes of weights, gradients and moments.
 local C = require("rllava.ffi").C
@@ -6,7 +6,9 @@ local json = require "rllava.json"
 local policy = require "rllava.policy"
 local limits, shapes = dofile "bench/limits.lua", dofile "bench/shapes.lua"
 
-local dtype, quick = ..., select(2, ...) == "quick"
+local dtype, size, work = ...
+local quick = size == "quick"
+if work then limits.clock = os.clock end
 limits.PATIENCE = quick and 3 or 40
 local SEQUENCES, LENGTH, MICRO = 8, 256, 256
 

@@ -10,14 +10,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 256, LEAST_SPINS = 32, MOST_SPINS = 2048 };
+enum { MAX_THREADS = 256, LEAST_SPINS = 32, MOST_SPINS = 2048, PATIENT_WAITS = 16 };
+static const double SHORT_SLEEP = 2e-4;         /* seconds; less than a scheduler's slice */
 
 static struct {
     pthread_mutex_t turn;               /* one caller at a time */
-    int size;                           /* 0: not started */
+    _Atomic int size;                   /* 0: not started */
     pthread_t thread[MAX_THREADS];
     _Atomic int arrived, round;         /* the barrier */
     _Atomic int job, sleepers;
+    _Atomic int core[MAX_THREADS];      /* where each was when it last waited */
     rl_task *task;
     void *arg;
     bool stop;
@@ -29,21 +31,46 @@ static void relax(void) {
 #endif
 }
 
-/* Returns once *word is no longer old.  A thread that spun in vain, since the one it waits for had no core, spins
- * half as long the next time; one that did not, a little longer. */
-static void wait_change(_Atomic int *word, int old) {
+/* Leaves a core that another thread of the team needs: for a moment all others are allowed. */
+static void leave(int core) {
+    cpu_set_t all, others;
+    if (sched_getaffinity(0, sizeof all, &all) || CPU_COUNT(&all) < pool.size) return;
+    others = all;
+    CPU_CLR(core, &others);
+    if (!sched_setaffinity(0, sizeof others, &others)) sched_setaffinity(0, sizeof all, &all);
+}
+
+/* Is another thread of the team, when last seen, on the core of thread i?  Then spinning only keeps it waiting, and
+ * since they take turns, the scheduler sees no reason to part them. */
+static bool is_crowded(int i) {
+    static _Thread_local int times;
+    const int own = sched_getcpu(), n = pool.size;
+    atomic_store_explicit(&pool.core[i], own, memory_order_relaxed);
+    for (int k = 0; k < n; k++) {
+        if (k == i || atomic_load_explicit(&pool.core[k], memory_order_relaxed) != own) continue;
+        if (++times % PATIENT_WAITS == 0) leave(own);
+        return true;
+    }
+    return false;
+}
+
+/* Thread i returns once *word is no longer old.  One that slept for long, since the one it waits for had no core,
+ * spins half as long the next time; one that a little more patience would have served, twice as long. */
+static void wait_change(_Atomic int *word, int old, int i) {
     static _Thread_local int patience = MOST_SPINS;
-    for (int i = 0; i < patience; i++) {
-        if (atomic_load_explicit(word, memory_order_acquire) != old) {
-            if (patience < MOST_SPINS) patience += patience / 8;
-            return;
-        }
+    const int spins = is_crowded(i) ? LEAST_SPINS : patience;
+    for (int k = 0; k < spins; k++) {
+        if (atomic_load_explicit(word, memory_order_acquire) != old) return;
         relax();
     }
-    if (patience > LEAST_SPINS) patience /= 2;
+    const double start = rl_clock();
     atomic_fetch_add(&pool.sleepers, 1);
     while (atomic_load(word) == old) syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
     atomic_fetch_sub(&pool.sleepers, 1);
+    if (spins < patience || word == &pool.job) return;          /* no work tells nothing of cores */
+    const bool vain = rl_clock() - start > SHORT_SLEEP;
+    if (vain && patience > LEAST_SPINS) patience /= 2;
+    if (!vain && patience < MOST_SPINS) patience *= 2;
 }
 
 static void change(_Atomic int *word) {
@@ -57,13 +84,13 @@ void rl_pool_meet(rl_part p) {
     if (atomic_fetch_add_explicit(&pool.arrived, 1, memory_order_acq_rel) == p.n - 1) {
         atomic_store_explicit(&pool.arrived, 0, memory_order_relaxed);
         change(&pool.round);
-    } else wait_change(&pool.round, round);
+    } else wait_change(&pool.round, round, p.i);
 }
 
 static void *worker(void *arg) {
     const int i = (int)(intptr_t)arg;
     for (int seen = 0;; seen++) {
-        wait_change(&pool.job, seen);
+        wait_change(&pool.job, seen, i);
         if (pool.stop) return NULL;
         const rl_part p = { i, pool.size };
         pool.task(pool.arg, p);

@@ -37,6 +37,7 @@ local function rollout(bench, p, c, dtype)
   local new = quick and 8 or 128
   bench.line(("rollout %s, 8 prompts x 8 x %d"):format(dtype[1], new), "tokens/s",
     sample(bench, p, dtype[2], 8, 8, 128, new), 64 * new, limit(64))
+  bench.peer("generate", dtype[1])
   local long = quick and 256 or 1024
   bench.line(("prefill %s, %d tokens"):format(dtype[1], long), "tokens/s",
     sample(bench, p, dtype[2], 1, 1, long, 1), long, peak / (2 * (numbers - c.vocab_size * c.hidden_size)))
@@ -56,13 +57,14 @@ end
 
 --- Training on 8 sequences of 256 tokens, in a process of its own for its memory's sake.
 local function training(bench, dtype, flop, peak)
-  local told = bench.child("bench/training.lua", dtype[1], bench.quick and "quick" or "whole")
+  local told = bench.child(bench.program, "bench/training.lua", dtype[1], bench.quick and "quick" or "whole")
   bench.line(("training %s, 8 x 256"):format(dtype[1]), "tokens/s", told.times, told.tokens, peak / (3 * flop))
+  bench.peer("training", dtype[1])
   bench.value(("  its process at most, %s"):format(dtype[1]), "MiB", told.resident / 2 ^ 20, told.states / 2 ^ 20)
 end
 
 --- Whole steps of GRPO as TRL runs them: 4 prompts of 46 tokens x 8 samples x 64 new tokens, rewards, update.
-local function step(bench, name, config, dtype, peak)
+local function step(bench, name, config, dtype, peak, peer)
   local folder = shapes.folder(config)
   local trainer, number = shapes.trainer(folder, "trainer.dtype=" .. dtype[1]), 0
   local times = bench.limits.measure(function()
@@ -74,6 +76,7 @@ local function step(bench, name, config, dtype, peak)
   local tokens = 4 * 46 + 32 * 64
   bench.line(("GRPO step of %s, %s"):format(name, dtype[1]), "steps/s", times, 1,
     peak / (8 * shapes.numbers(config) * tokens))
+  bench.peer(peer, dtype[1])
 end
 
 --- A group of 8 below a prompt of 1000 tokens against the same responses, each with the prompt of its own.
@@ -104,8 +107,8 @@ return function(bench)
   for _, dtype in ipairs(dtypes) do
     local peak = bench.machine[dtype[3]]
     training(bench, dtype, 2 * shapes.numbers(c), peak)
-    step(bench, "the 135M shape", c, dtype, peak)
+    step(bench, "the 135M shape", c, dtype, peak, "grpo")
   end
-  step(bench, "a 0.9M shape", shapes.tiny(), dtypes[1], bench.machine.float)
+  step(bench, "a 0.9M shape", shapes.tiny(), dtypes[1], bench.machine.float, "grpo_tiny")
   shared(bench)
 end
