@@ -91,17 +91,41 @@ local wide = [[
   runtime/engine_stop.c runtime/kvcache.c runtime/optim.c runtime/plan.c runtime/pool.c
   runtime/replay.c runtime/replay.h tests/test_rollout.lua
 ]]
+local function check_columns(path, text)
+  local number = 0
+  for line in text:gmatch "([^\n]*)\n" do
+    number = number + 1
+    local _, columns = line:gsub("[^\128-\191]", "")
+    if columns > 100 then error(("%s:%d: %d columns"):format(path, number, columns)) end
+  end
+end
+
 T.test("lines end at column 100", function()
   local skipped = { ["runtime/unicode.def"] = true }            -- generated
   for path in wide:gmatch "%S+" do skipped[path] = true end
   for _, folder in ipairs { "kernels", "runtime", "lua", "recipes", "rewards", "tests", "bench" } do
-    each(folder, "%.[chld][ue]?[af]?$", function(path, text)
-      if skipped[path] then return end
-      local number = 0
+    each(folder, "%.[chlds][uhe]?[af]?$", function(path, text)
+      if not skipped[path] then check_columns(path, text) end
+    end)
+  end
+  for _, path in ipairs { "rllava", "CMakeLists.txt" } do check_columns(path, T.read(path)) end
+end)
+
+T.test("no function has more than 60 lines", function()
+  for _, folder in ipairs { "kernels", "runtime", "lua", "recipes", "rewards" } do
+    each(folder, "%.[cl][u]?[a]?$", function(path, text)
+      local number, from = 0, nil
       for line in text:gmatch "([^\n]*)\n" do
         number = number + 1
-        local _, columns = line:gsub("[^\128-\191]", "")
-        if columns > 100 then error(("%s:%d: %d columns"):format(path, number, columns)) end
+        if line:find "^local function " or line:find "^function " then from = number
+        elseif path:find "%.c$" and line:find "^[%a_].*%(" and not line:find ";$" then
+          from = number
+        elseif from and (line:find "^end" or line:find "^}") then
+          if number - from >= 60 then
+            error(("%s:%d: a function of %d lines"):format(path, from, number - from + 1))
+          end
+          from = nil
+        end
       end
     end)
   end
