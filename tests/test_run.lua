@@ -285,6 +285,19 @@ T.test("resume takes the newest whole checkpoint and drops the records beyond it
   end)
 end)
 
+T.test("a named run is below trainer.outputs_dir, unless that is a run's folder itself", function()
+  local run_folder, place = require "rllava.run_folder", scratch .. "/named"
+  local function of(project, name)
+    return run_folder.of { trainer = { outputs_dir = place, project_name = project,
+      experiment_name = name }, recipe = { name = "r" } }
+  end
+  T.equal({ of(), of("p", "n"), of("p"), of(nil, "n") },
+    { place, place .. "/p/n", place .. "/p/r", place .. "/n" })
+  files.make_folder(place)
+  files.write(place .. "/metrics.jsonl", "")
+  T.equal(of("p", "n"), place)
+end)
+
 T.test("a run without a whole checkpoint starts over, its records kept aside", function()
   local run = Run.open(config "over")
   run:metrics(1, { x = 1 }, "train")

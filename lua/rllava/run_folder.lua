@@ -7,16 +7,17 @@ local key_value = require "rllava.key_value"
 
 local run_folder = {}
 
---- trainer.outputs_dir, with a project or a name <outputs_dir>/<project>/<name>; without
---- outputs_dir a new outputs/<project>/<name>-<time>.  ending: of the name, beside training
---- ("-eval").
+--- trainer.outputs_dir; with a project or a name <outputs_dir>/<project>/<name>, unless outputs_dir
+--- holds a run itself; without outputs_dir a new outputs/<project>/<name>-<time>.  ending: of the
+--- name, beside training ("-eval").
 function run_folder.of(cfg, ending)
   local t = cfg.trainer
   local name = (t.experiment_name or cfg.recipe and cfg.recipe.name or "run") .. (ending or "")
-  if t.outputs_dir and (t.project_name or t.experiment_name) then
-    return files.join(t.outputs_dir, t.project_name or "", name)
+  if t.outputs_dir then
+    local itself = not (t.project_name or t.experiment_name)
+      or files.kind(files.join(t.outputs_dir, "metrics.jsonl"))
+    return itself and t.outputs_dir or files.join(t.outputs_dir, t.project_name or "", name)
   end
-  if t.outputs_dir then return t.outputs_dir end
   local stem = files.join("outputs", t.project_name or "", name .. os.date "-%Y%m%d-%H%M%S")
   local folder, n = stem, 1
   while files.kind(folder) do
