@@ -1,5 +1,6 @@
 /* The executable: opens Lua, makes the embedded files findable, hands over to rllava.cli. */
 #include "console.h"
+#include "rllava.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
@@ -101,6 +102,7 @@ int main(int argc, char **argv) {
     const char *why = failed ? lua_tostring(L, -1) : NULL;
     if (failed) fprintf(stderr, "rllava: %s\n", why ? why : "an error that is no text");
     int status = failed ? 1 : (int)lua_tointeger(L, -1);
+    rl_engines_stop();                      /* Lua ends models and engines in any order */
     lua_close(L);
     return status;
 }

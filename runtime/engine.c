@@ -3,7 +3,6 @@
 #include "engine.h"
 #include "memory.h"
 #include "replay.h"
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -109,7 +108,7 @@ static void end_cancelled(rl_engine *e) {
         if (g->cancelled && g->left) end_group(e, g, RL_CANCELLED, NULL);
 }
 
-static void *work(void *arg) {
+void *rl_engine_work(void *arg) {
     rl_engine *e = arg;
     int seen = e->version;
     pthread_mutex_lock(&e->lock);
@@ -149,8 +148,8 @@ static void make_locks(rl_engine *e) {
     pthread_condattr_destroy(&forward);
 }
 
-rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens, const unsigned char *banned,
-                         int vocab) {
+rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens,
+                         const unsigned char *banned, int vocab) {
     if (slots < 1 || at_once < 1 || tokens < 1)
         return rl_fail("engine: expected slots, samples at once and tokens of a step, got %d, %d, %d", slots, at_once,
                        tokens);
@@ -169,14 +168,9 @@ rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int t
     }
     if (banned) e->banned = memcpy(malloc((size_t)vocab), banned, (size_t)vocab);
     e->pages = rl_pages_new(tape, dtype, slots);
-    if (e->pages) e->quit = false;
-    if (!e->pages || pthread_create(&e->thread, NULL, work, e)) {
-        if (e->pages) rl_fail("engine: expected to start a thread: %s", strerror(errno));
-        e->quit = true;
-        rl_engine_free(e);
-        return NULL;
-    }
-    return e;
+    if (e->pages && !rl_engine_start(e)) return e;
+    rl_engine_free(e);
+    return NULL;
 }
 
 static void free_group(rl_group *g) {
@@ -192,13 +186,7 @@ static void free_group(rl_group *g) {
 
 void rl_engine_free(rl_engine *e) {
     if (!e) return;
-    if (!e->quit) {
-        pthread_mutex_lock(&e->lock);
-        e->quit = true;
-        pthread_cond_broadcast(&e->wake);
-        pthread_mutex_unlock(&e->lock);
-        pthread_join(e->thread, NULL);
-    }
+    rl_engine_end(e);
     while (e->groups) {
         rl_group *g = e->groups;
         e->groups = g->next;

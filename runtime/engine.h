@@ -67,7 +67,13 @@ struct rl_engine {
     int vocab, at_once, prompt_rows, requests, version, pending;
     double count[6];
     bool quit;
+    struct rl_engine *next;                         /* among those that run */
 };
+
+/* Its thread, which runs rl_engine_work, until end. */
+int rl_engine_start(rl_engine *e);
+void rl_engine_end(rl_engine *e);
+void *rl_engine_work(void *engine);
 
 /* Fills e->step with the next rows: of prompts, then of running samples. */
 void rl_engine_plan(rl_engine *e);

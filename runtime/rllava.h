@@ -617,6 +617,8 @@ typedef struct rl_engine rl_engine;
 rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens,
                          const unsigned char *banned, int vocab);
 void rl_engine_free(rl_engine *e);
+/* Stops the threads of all engines, before what they read goes: at the end of the process. */
+void rl_engines_stop(void);
 /* Bytes of the cache of such an engine. */
 double rl_engine_bytes(rl_tape *tape, int dtype, int slots);
 /* Its replay, to bind the rows of its largest step and reserve them;

@@ -267,6 +267,24 @@ T.test("cancelling ends a request's samples and no others", function()
   T.equal(C.rl_engine_pending(e), 0)
 end)
 
+T.test("a program that ends by an error while samples are drawn says so, and ends", function()
+  local code = [[package.path = "tests/?.lua;" .. package.path
+    tiny = require "tiny"
+    p = tiny.text()
+    e = tiny.engine(p, { slots = 16384 })
+    for i = 1, 8 do
+      tiny.submit(e, tiny.prompt(p, tiny.random(i), 50), { samples = 16, max_new = 100, seed = i })
+    end
+    require("rllava.ffi").C.rl_sleep(0.02)
+    error "over"]]
+  for _ = 1, 6 do
+    local p = io.popen(("%s -e '%s' 2>&1; echo $?"):format(arg[0], code))
+    local said = p:read "*a"
+    p:close()
+    if not said:find "over\n1\n$" then error(said) end
+  end
+end)
+
 T.test("an error belongs to its request", function()
   local p, random = tiny.vision(), tiny.random(10)
   local e = tiny.engine(p)
