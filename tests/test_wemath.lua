@@ -2,9 +2,12 @@
 local T = require "check"
 local data = require "rllava.data"
 local ffi = require "ffi"
+local files = require "rllava.files"
 local json = require "rllava.json"
+local recipe = require "rllava.recipe"
 local recipe_file = require "rllava.recipe_file"
 local reward = require "rllava.reward"
+local train = require "rllava.train"
 local rewards = require "rewards"
 local wemath, equations = recipe_file "data/wemath.lua", recipe_file "data/equations.lua"
 
@@ -139,4 +142,23 @@ T.test("wemath_metrics finds every problem of the test with all of its steps", f
   T.equal(measured(function(key) return key:find "multi" end), { 0, 0, 0, 0, 0, 1, 1 })
   T.equal(measured(function(key) return not key:find "_1" end), { 0, 1, 0, 0, 0, 1, 0 })
   T.equal(measured(function(key) return key:find "_1" end), { 0, 0, 1, 0, 0, 0, 0 })
+end)
+
+T.test("the recipes of wemath and of equations load and take a step", function()
+  local scratch = os.tmpname()
+  os.remove(scratch)
+  for _, name in ipairs { "sft_wemath", "grpo_wemath", "grpo_equations" } do
+    local folder = files.join(scratch, name)
+    train.run(recipe.load(("recipes/%s.lua"):format(name), { "trainer.outputs_dir=" .. folder,
+      "trainer.max_steps=1", "trainer.val_freq=-1", "trainer.logger=none", "trainer.save_freq=-1",
+      "data.prompts_per_step=2", "data.val_rows=16", "data.val_apart=null",
+      "rollout.val_sampled=false", "rollout.max_new_tokens=8" }))
+    local last = {}
+    for line in files.read(files.join(folder, "metrics.jsonl")):gmatch "[^\n]+" do
+      for k, v in pairs(json.decode(line)) do last[k] = v end
+    end
+    assert(last["actor/grad_norm"] and last["val/accuracy_reward"], name)
+    assert(name == "grpo_equations" or last["val/wemath_score_strict_reward"], name)
+  end
+  files.remove(scratch)
 end)

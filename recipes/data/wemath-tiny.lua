@@ -1,7 +1,7 @@
 --- wemath-tiny: the drawn knowledge questions as a data set.  @train; @test: new pictures;
---- @test_numbers: combinations of numbers that training never sees; @demonstrations: questions, and in
---- every fifth row an equation of equations-tiny, with an annotator's response, the last fifth of them
---- of mixed quality.  The tests' answers carry We-Math's ID and key, which say what belongs together.
+--- @test_numbers: combinations of numbers that training never sees; @demonstrations: questions, and
+--- in every fifth row an equation of equations-tiny, with an annotator's response, the last fifth
+--- of them of mixed quality.  The tests' answers carry We-Math's ID and key: what belongs together.
 local json = require "rllava.json"
 local recipe_file = require "rllava.recipe_file"
 local equations = recipe_file "data/equations-tiny.lua"
@@ -9,7 +9,7 @@ local wemath = recipe_file "data/wemath.lua"
 local random = recipe_file "data/random.lua"
 
 local sizes = { train = 125 * wemath.cycle, test = 25 * wemath.cycle,
-  test_numbers = 25 * wemath.cycle, demonstrations = 32 * 1600 }
+  test_numbers = 25 * wemath.cycle, demonstrations = 32 * 1200 }
 
 local function row(question, answer, response)
   return { prompt = question.text, answer = answer, type = question.family, key = question.key,

@@ -1,6 +1,6 @@
 --- Knowledge questions in the manner of We-Math: a picture, a composite problem, and a question for
---- each of its steps, all with five choices of which one is right.  Seeded: a question is a function
---- of (seed, index, split).
+--- each of its steps, all with five choices of which one is right.  Seeded: a question is a
+--- function of (seed, index, split).
 ---
 ---   wemath.question(seed, index, { split = "train" | "test" | "test_numbers" })
 ---     -> { rgb (112 x 112 x 3 bytes), text, choices (list of numbers), answer (letter), family,
@@ -8,8 +8,8 @@
 ---   wemath.demonstration(question, random, { mixed = true }) -> the response of an annotator
 ---
 --- The questions of a problem follow each other; wemath.cycle questions are one problem of each
---- family.  Combinations of (family, numbers) whose hash falls in one sixth never occur in training:
---- they are test_numbers.
+--- family.  Combinations of (family, numbers) whose hash falls in one sixth never occur in
+--- training: they are test_numbers.
 local recipe_file = require "rllava.recipe_file"
 local annotator = recipe_file "data/annotator.lua"
 local geometry = recipe_file "data/geometry.lua"
@@ -51,13 +51,15 @@ local mean = chain(plus, half)
 local third = chain(plus, rest)
 local base = chain(rest, half)
 
---- ---- families: numbers(r) draws them, draw(c, r, n) the figure (false where labels collide); then
---- the questions: text (%d: the result of the step before), the right rule, typical errors.  The last
---- one is the composite ----
+--- ---- families: numbers(r) draws them, draw(c, r, n) the figure (false where labels collide);
+--- then the questions: text (%d: the result of the step before), the right rule, typical errors.
+--- The last one is the composite ----
 
 local families = {}
 
-local function box(c, x, y, w, h) c:polygon { { x, y }, { x + w, y }, { x + w, y + h }, { x, y + h } } end
+local function box(c, x, y, w, h)
+  c:polygon { { x, y }, { x + w, y }, { x + w, y + h }, { x, y + h } }
+end
 
 --- Labels at a horizontal and a vertical side of a box.
 local function sides(c, r, n, x, y, w, h)
@@ -98,7 +100,8 @@ families.ring = {
   { text = "Find the diameter of the circle.", right = double, wrong = { equal, four } },
   { text = "The diameter of the circle is %d. Find the perimeter of the square.",
     right = four, wrong = { double, equal } },
-  { text = "Find the perimeter of the square.", right = chain(double, four), wrong = { four, double } },
+  { text = "Find the perimeter of the square.",
+    right = chain(double, four), wrong = { four, double } },
 }
 
 --- A triangle with two angles; a line cuts the third one in half.
@@ -161,13 +164,14 @@ families.same = { steps = 3,
   { text = "Find the perimeter of the rectangle.", right = perimeter, wrong = { plus, times } },
   { text = "The perimeter of the square is %d. Find its side.",
     right = quarter, wrong = { half, equal } },
-  { text = "The side of the square is %d. Find its area.", right = square, wrong = { four, double } },
+  { text = "The side of the square is %d. Find its area.",
+    right = square, wrong = { four, double } },
   { text = "The square has the same perimeter. Find its area.",
     right = chain(perimeter, quarter, square), wrong = { times, perimeter } },
 }
 
 local names = { "halves", "ring", "cut", "outer", "same" }
-local slots = {}                                   -- { family's number, question } of each of a cycle
+local slots = {}                              -- { family's number, question } of each of a cycle
 for k, name in ipairs(names) do
   for q in ipairs(families[name]) do slots[#slots + 1] = { k, q } end
 end
@@ -198,7 +202,7 @@ local function choices(r, right, wrong)
   return list
 end
 
---- Adds to work the search for its value among the choices, and the letter found: "8*12=96 A80 B96".
+--- Adds to work the search for its value among the choices, and the letter: "8*12=96 A80 B96".
 local function choose(w, list)
   for i, v in ipairs(list) do
     w.think = ("%s %s%d"):format(w.think, LETTERS[i], v)
