@@ -1,14 +1,33 @@
 /* Log-probability and entropy of labels from rows of logits, and the way back. */
 #include "row.h"
 
+/* Sum of e^y for y = z inv_temperature - max, and of e^y y: two of SUM's, with one e^y for both. */
+static float sums(const float *z, int64_t vocab, float it, float max, float *weighted) {
+    float lane[LANES] = { 0 }, other[LANES] = { 0 };
+    const int64_t whole = vocab / LANES * LANES;
+    for (int64_t v = 0; v < whole; v += LANES) {
+#pragma omp simd
+        for (int l = 0; l < LANES; l++) {
+            const float y = z[v + l] * it - max, e = exp_(y);
+            lane[l] += e, other[l] += e * y;
+        }
+    }
+    for (int64_t v = whole; v < vocab; v++) {
+        const float y = z[v] * it - max, e = exp_(y);
+        lane[v - whole] += e, other[v - whole] += e * y;
+    }
+    *weighted = tree(other);
+    return tree(lane);
+}
+
 void CPU(logprob)(rl_part p, float *logp, float *entropy, float *lse, const float *logits, const int32_t *start,
                   const int32_t *label, int64_t rows, int64_t vocab, float inv_temperature) {
     const float it = inv_temperature;
     for (int64_t r = first(p, rows); r < last(p, rows); r++) {
         const float *z = logits + r * vocab;
         const float max = MAX(v, vocab, z[v]) * it;
-        const float sum = SUM(v, vocab, exp_(z[v] * it - max));
-        const float mean = SUM(v, vocab, exp_(z[v] * it - max) * (z[v] * it - max)) / sum;
+        float weighted;
+        const float sum = sums(z, vocab, it, max, &weighted), mean = weighted / sum;
         const float log_sum = log_(sum);
         lse[r] = max + log_sum;
         for (int32_t i = start[r]; i < start[r + 1]; i++) {

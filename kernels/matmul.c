@@ -3,7 +3,7 @@
 #include "panel.h"
 #include "product.h"
 
-enum { ROWS = 480 /* of a packed at once */, GROUP = 8 /* panels of b that are made for one product */ };
+enum { ROWS = 516 /* of a packed at once */, GROUP = 8 /* panels of b that are made for one product */ };
 
 typedef struct { int64_t row0, rows, panel0, panels; } share;
 
@@ -37,7 +37,8 @@ void CPU(matmul)(rl_part p, rl_dtype t, float *y, const float *x, const void *w,
                   bias ? bias + from : NULL);
 }
 
-void CPU(matmul_dx)(rl_part p, rl_dtype t, float *dx, const float *dy, const void *w, int64_t rows, int64_t n, int64_t k) {
+void CPU(matmul_dx)(rl_part p, rl_dtype t, float *dx, const float *dy, int64_t dy_stride, const void *w,
+                    int64_t rows, int64_t n, int64_t k) {
     const form f = form_of(t);
     const share s = split(p, rows, panels_of(k));
     float *b = CPU(scratch)(1, GROUP * DEPTH * RL_PANEL);
@@ -46,7 +47,7 @@ void CPU(matmul_dx)(rl_part p, rl_dtype t, float *dx, const float *dy, const voi
         float *a = CPU(scratch)(0, room_rows(here));
         for (int64_t d = 0, depth; d < n; d += depth) {
             depth = next_block(f, n, d);
-            CPU(pack_rows)(f, a, dy + r * n + d, n, here, depth);
+            CPU(pack_rows)(f, a, dy + r * dy_stride + d, dy_stride, here, depth);
             const int64_t step = steps_of(f, depth) * RL_PANEL;
             for (int64_t q = s.panel0, many; q < s.panel0 + s.panels; q += many) {
                 many = least(s.panel0 + s.panels - q, GROUP);

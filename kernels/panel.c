@@ -118,12 +118,21 @@ static inline void row_of_panel(rl_dtype t, float *out, const float *even, const
     for (int l = 0; l < columns; l++) to[l] = pair(even[l], odd[l]);
 }
 
-void CPU(panels_of_rows)(rl_dtype t, float *out, const float *x, int64_t stride, int64_t depth, int64_t columns) {
+/* Rows of the columns of one panel, or of as many as there are. */
+static void panel_of_rows(rl_dtype t, float *out, const float *x, int64_t stride, int64_t depth, int64_t columns) {
     static const float zeros[RL_PANEL];
-    for (int64_t c = 0; c < columns; c += RL_PANEL)
-        for (int64_t r = 0; r < depth; r += t == RL_BF16 ? 2 : 1, out += RL_PANEL) {
-            const float *even = x + r * stride + c, *odd = r + 1 < depth ? even + stride : zeros;
-            if (columns - c >= RL_PANEL) row_of_panel(t, out, even, odd, RL_PANEL);
-            else memset(out, 0, 4 * RL_PANEL), row_of_panel(t, out, even, odd, (int)(columns - c));
-        }
+    for (int64_t r = 0; r < depth; r += t == RL_BF16 ? 2 : 1, out += RL_PANEL) {
+        const float *even = x + r * stride, *odd = r + 1 < depth ? even + stride : zeros;
+        if (columns >= RL_PANEL) row_of_panel(t, out, even, odd, RL_PANEL);
+        else memset(out, 0, 4 * RL_PANEL), row_of_panel(t, out, even, odd, (int)columns);
+    }
+}
+
+/* NEAR rows at a time, so that each is read from memory in one piece. */
+void CPU(panels_of_rows)(rl_dtype t, float *out, const float *x, int64_t stride, int64_t depth, int64_t columns) {
+    const int64_t step = (t == RL_BF16 ? (depth + 1) / 2 : depth) * RL_PANEL;
+    for (int64_t r = 0; r < depth; r += NEAR, out += (t == RL_BF16 ? NEAR / 2 : NEAR) * RL_PANEL)
+        for (int64_t c = 0; c < columns; c += RL_PANEL)
+            panel_of_rows(t, out + c / RL_PANEL * step, x + r * stride + c, stride,
+                          depth - r < NEAR ? depth - r : NEAR, columns - c);
 }

@@ -6,6 +6,8 @@
 #include <immintrin.h>
 #endif
 
+enum { NEAR = 16 };        /* rows of a matrix that are packed together; even */
+
 static inline int64_t panels_of(int64_t columns) { return (columns + RL_PANEL - 1) / RL_PANEL; }
 
 /* Panels [q, q + many) of w^T: w [n, k] in panels of t, its rows [d, d + depth), d even.

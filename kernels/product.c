@@ -1,4 +1,5 @@
 /* Blocks of products: operands packed, tiles chosen, narrow panels by way of a copy. */
+#include "panel.h"
 #include "product.h"
 #include <stdlib.h>
 
@@ -33,27 +34,35 @@ void CPU(pack_rows)(form f, float *out, const float *x, int64_t stride, int64_t 
     }
 }
 
-/* m columns of one tile. */
-static inline __attribute__((always_inline)) void pack_tile(form f, float *out, const float *x, int64_t stride, const int m,
-                                                            int64_t depth) {
-    for (int64_t p = 0; p < depth; p++, x += stride)
-        for (int i = 0; i < m; i++) {
-            if (f == FLOATS) out[p * TILE + i] = x[i];
-            else if (f == WIDE) out[p * TILE + i] = as_bf16(x[i]);
-            else ((uint16_t *)out)[(p / 2 * TILE + i) * 2 + p % 2] = to_bf16(x[i]);
+/* m columns of one tile, row by row; in DOT two rows at once, as pairs. */
+static inline __attribute__((always_inline)) void pack_tile(form f, float *out, const float *x, int64_t stride,
+                                                            const int m, int64_t depth) {
+    static const float zeros[TILE];
+    if (f == DOT) {
+        for (int64_t p = 0; p < depth; p += 2, x += 2 * stride, out += TILE) {
+            const float *odd = p + 1 < depth ? x + stride : zeros;
+            uint32_t *to = (uint32_t *)out;
+#pragma omp simd
+            for (int i = 0; i < m; i++) to[i] = pair(x[i], odd[i]);
         }
-    for (int i = 0; depth % 2 && i < m; i++) {
-        if (f == WIDE) out[depth * TILE + i] = 0;
-        else if (f == DOT) ((uint16_t *)out)[(depth / 2 * TILE + i) * 2 + 1] = 0;
+        return;
     }
+    for (int64_t p = 0; p < depth; p++, x += stride)
+        for (int i = 0; i < m; i++) out[p * TILE + i] = f == FLOATS ? x[i] : as_bf16(x[i]);
+    for (int i = 0; f == WIDE && depth % 2 && i < m; i++) out[depth * TILE + i] = 0;
 }
 
+/* NEAR rows at a time, so that each is read from memory in one piece. */
 void CPU(pack_columns)(form f, float *out, const float *x, int64_t stride, int64_t columns, int64_t depth) {
-    for (int64_t c = 0; c < columns; c += TILE, out += TILE * DEPTH) {
-        if (columns - c < TILE) pack_tile(f, out, x + c, stride, (int)(columns - c), depth);
-        else if (f == FLOATS) pack_tile(FLOATS, out, x + c, stride, TILE, depth);
-        else if (f == WIDE) pack_tile(WIDE, out, x + c, stride, TILE, depth);
-        else pack_tile(DOT, out, x + c, stride, TILE, depth);
+    for (int64_t p = 0; p < depth; p += NEAR, x += NEAR * stride, out += steps_of(f == WIDE ? FLOATS : f, NEAR) * TILE) {
+        const int64_t here = least(depth - p, NEAR);
+        float *to = out;
+        for (int64_t c = 0; c < columns; c += TILE, to += TILE * DEPTH) {
+            if (columns - c < TILE) pack_tile(f, to, x + c, stride, (int)(columns - c), here);
+            else if (f == FLOATS) pack_tile(FLOATS, to, x + c, stride, TILE, here);
+            else if (f == WIDE) pack_tile(WIDE, to, x + c, stride, TILE, here);
+            else pack_tile(DOT, to, x + c, stride, TILE, here);
+        }
     }
 }
 

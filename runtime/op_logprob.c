@@ -51,7 +51,11 @@ static void logprob_run(const rl_node *n, rl_part p) {
     }
 }
 
-enum { SLICE = 512 };                   /* ids of one slice of the vocabulary; whole panels */
+/* Ids whose logits are made at once in backward, and ids of one sum towards x, in whole panels;
+ * rows whose sums stay in the cache. */
+enum { WIDE = 2048, SLICE = 512, BLOCK = 256 };
+
+static int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* The weights of ids from v on. */
 static const void *weights_from(const rl_node *n, int64_t v) {
@@ -60,45 +64,56 @@ static const void *weights_from(const rl_node *n, int64_t v) {
     return (float *)n->in[1]->data + v * d;
 }
 
-/* dx (+)= what the slices added up to, rows by part. */
-static void add_rows(rl_part p, float *dx, const float *sum, int64_t n) {
-    for (int64_t i = p.i * n / p.n; i < (p.i + 1) * n / p.n; i++) dx[i] += sum[i];
+/* dx [rows, d] += dlogits [rows, ids] w, for the ids from v on and this part's rows.  The ids are
+ * summed slice by slice: in one chain over the whole vocabulary the many small probabilities would
+ * be lost behind the few large ones (0.2% of the gradient of norms, with 49152 ids).
+ * sums [rows, d]: scratch. */
+static void add_slices(const rl_node *n, rl_part p, float *dx, const float *dlogits, int64_t rows,
+                       int64_t v, int64_t ids, float *sums) {
+    const int64_t d = n->in[1]->dim[1], last = (p.i + 1) * rows / p.n;
+    const rl_part own = { 0, 1 };
+    for (int64_t r = p.i * rows / p.n, here; r < last; r += here) {
+        here = least_of(last - r, BLOCK);
+        for (int64_t u = 0, some; u < ids; u += some) {
+            const float *dy = dlogits + r * ids + u;
+            const void *w = weights_from(n, v + u);
+            some = least_of(ids - u, SLICE);
+            rl_k->fill(own, sums + r * d, 0, here * d);
+            rl_k->matmul_dx(own, n->t, sums + r * d, dy, ids, w, here, some, d);
+            rl_k->accumulate(own, dx + r * d, sums + r * d, here * d);
+        }
+    }
 }
 
-/* Towards x, the ids are summed slice by slice: in one chain over the whole vocabulary the many
- * small probabilities would be lost behind the few large ones (0.2% of the gradient of norms, with
- * 49152 ids). */
-static void slice_grad(const rl_node *n, rl_part p, int64_t r, int64_t rows, int64_t v,
-                       float *logits, float *sum) {
+/* Rows [r, r + rows) for the ids from v on. */
+static void wide_grad(const rl_node *n, rl_part p, int64_t r, int64_t rows, int64_t v,
+                      float *logits, float *sums) {
     rl_tensor *x = n->in[0], *w = n->in[1];
     const rl_pairs *q = n->in[2]->data;
-    const int64_t d = w->dim[1], ids = w->dim[0] - v < SLICE ? w->dim[0] - v : SLICE;
+    const int64_t d = w->dim[1], ids = least_of(w->dim[0] - v, WIDE);
     const float *xr = (float *)x->data + r * d, *entropy = n->out[1]->data;
     const float *lse = (float *)n->out[2]->data + r;
     float *dx = rl_grad_or_null(x), *dw = rl_grad_or_null(w);
     rl_k->matmul(p, n->t, logits, xr, weights_from(n, v), NULL, rows, ids, d);
-    if (dx) rl_k->fill(p, sum, 0, rows * d);
     rl_pool_meet(p);
     rl_k->logprob_grad(p, logits, rl_grad(n->out[0]), rl_grad(n->out[1]), lse, entropy,
                        q->first + r, q->label, rows, v, ids, 1 / q->temperature);
     rl_pool_meet(p);
-    if (dx) rl_k->matmul_dx(p, n->t, sum, logits, weights_from(n, v), rows, ids, d);
     if (dw) rl_k->matmul_dw(p, n->t, dw + v * d, logits, xr, rows, ids, d);
-    rl_pool_meet(p);
-    if (dx) add_rows(p, dx + r * d, sum, rows * d);
+    if (dx) add_slices(n, p, dx + r * d, logits, rows, v, ids, sums);
     rl_pool_meet(p);
 }
 
 static void logprob_grad(const rl_node *n, rl_part p) {
     const rl_tensor *x = n->in[0], *w = n->in[1];
-    const int64_t d = w->dim[1], vocab = w->dim[0], wide = vocab < SLICE ? vocab : SLICE;
+    const int64_t d = w->dim[1], vocab = w->dim[0], wide = least_of(vocab, WIDE);
     const int64_t room = rl_logprob_rows(vocab) * vocab / (wide + d);
     const int64_t at_once = room < 2 ? 2 : room / 2 * 2;
     /* [at_once, wide], behind it [at_once, d] */
-    float *logits = n->out[3]->data, *sum = logits + at_once * wide;
+    float *logits = n->out[3]->data, *sums = logits + at_once * wide;
     for (int64_t r = 0; r < x->dim[0]; r += at_once) {
-        const int64_t rows = x->dim[0] - r < at_once ? x->dim[0] - r : at_once;
-        for (int64_t v = 0; v < vocab; v += SLICE) slice_grad(n, p, r, rows, v, logits, sum);
+        const int64_t rows = least_of(x->dim[0] - r, at_once);
+        for (int64_t v = 0; v < vocab; v += WIDE) wide_grad(n, p, r, rows, v, logits, sums);
     }
 }
 
@@ -115,7 +130,7 @@ rl_tensor *rl_logprob(rl_tensor *x, rl_tensor *w, rl_tensor *pairs) {
     if (pairs->dtype != RL_TABLE)
         return rl_fail("logprob: pairs: expected a table of pairs, got numbers");
     const int64_t vocab = w->dim[0], rows = rl_logprob_rows(vocab);
-    const int64_t least = (2 * (SLICE + w->dim[1]) + vocab - 1) / vocab;
+    const int64_t least = (2 * (WIDE + w->dim[1]) + vocab - 1) / vocab;
     const int64_t scratch[] = { rows > least ? rows : least, vocab };
     rl_tensor *logp = rl_new(RL_F32, 1, pairs->dim), *entropy = rl_new(RL_F32, 1, pairs->dim);
     rl_tensor *lse = rl_new(RL_F32, 1, x->dim);

@@ -15,7 +15,7 @@ static void linear_grad(const rl_node *n, rl_part p) {
     const float *dy = rl_grad(n->out[0]);
     const int64_t rows = rl_nrows(x);
     float *dx = rl_grad_or_null(x), *dw = rl_grad_or_null(w), *db = rl_grad_or_null(n->in[2]);
-    if (dx) rl_k->matmul_dx(p, n->t, dx, dy, weights(n), rows, w->dim[0], w->dim[1]);
+    if (dx) rl_k->matmul_dx(p, n->t, dx, dy, w->dim[0], weights(n), rows, w->dim[0], w->dim[1]);
     if (dw) rl_k->matmul_dw(p, n->t, dw, dy, x->data, rows, w->dim[0], w->dim[1]);
     if (db) rl_k->column_sum(p, db, dy, rows, w->dim[0]);
 }
