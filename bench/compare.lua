@@ -1,5 +1,5 @@
---- rllava bench/compare.lua A.json B.json: results of bench/bench.lua side by side, B as a share of A.  A star marks
---- lines whose runs do not overlap.
+--- rllava bench/compare.lua A.json B.json: results of bench/bench.lua side by side, B as a share of
+--- A.  A star marks lines whose runs do not overlap.
 local files, json = require "rllava.files", require "rllava.json"
 
 local first, second = ...
@@ -18,8 +18,8 @@ for _, l in ipairs(a.lines) do
   by[l.name] = nil
   if o then
     local apart = o.low > l.high or o.high < l.low
-    print(("%-46s %-9s %11.4g %11.4g %8.3f%s"):format(l.name, l.unit, l.value, o.value, o.value / l.value,
-      apart and " *" or ""))
+    print(("%-46s %-9s %11.4g %11.4g %8.3f%s"):format(l.name, l.unit, l.value, o.value,
+      o.value / l.value, apart and " *" or ""))
   else
     print(("%-46s %-9s %11.4g %11s"):format(l.name, l.unit, l.value, "absent"))
   end

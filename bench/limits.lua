@@ -2,13 +2,13 @@
 local rl = require "rllava.ffi"
 local C = rl.C
 
--- CACHE: weights of more bytes come from memory.  PATIENCE: seconds that a line may take, as a rule.  clock: of the
--- wall, or (os.clock) of this process's work.
+-- CACHE: weights of more bytes come from memory.  PATIENCE: seconds that a line may take, as a
+-- rule.  clock: of the wall, or (os.clock) of this process's work.
 local limits = { CACHE = 24e6, PATIENCE = 20, clock = C.rl_clock }
 
---- Seconds of body: { median, least, most, runs }.  It is run for so many seconds and at least 5 times, but not once
---- more when PATIENCE is over; the first run warms up, and counts only where it alone takes half of that.  clock: nil:
---- limits.clock.
+--- Seconds of body: { median, least, most, runs }.  It is run for so many seconds and at least 5
+--- times, but not once more when PATIENCE is over; the first run warms up, and counts only where it
+--- alone takes half of that.  clock: nil: limits.clock.
 function limits.measure(body, seconds, clock)
   local times, start, patience = {}, C.rl_clock(), limits.PATIENCE
   clock = clock or limits.clock
@@ -30,7 +30,8 @@ end
 
 --- Multiply-adds and bytes a second of this machine: { float, half, bytes }.
 function limits.machine()
-  return { float = C.rl_peak_flops(C.RL_FLOAT), half = C.rl_peak_flops(C.RL_HALF), bytes = C.rl_peak_bytes() }
+  return { float = C.rl_peak_flops(C.RL_FLOAT), half = C.rl_peak_flops(C.RL_HALF),
+    bytes = C.rl_peak_bytes() }
 end
 
 --- FLOP a second at most of work that reads so many bytes from memory (0: none) for its FLOP.

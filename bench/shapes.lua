@@ -5,35 +5,40 @@ local json = require "rllava.json"
 
 local shapes = {}
 
+--- A Llama with tied embeddings: width, that of the feed-forward layer, layers, heads of queries
+--- and of keys, vocabulary.
+local function llama(d, ff, layers, heads, kv, vocab)
+  return { model_type = "llama", hidden_size = d, intermediate_size = ff,
+    num_hidden_layers = layers, num_attention_heads = heads, num_key_value_heads = kv,
+    vocab_size = vocab, rms_norm_eps = 1e-5, rope_theta = 1e4, tie_word_embeddings = true,
+    eos_token_id = 368 }
+end
+
 --- SmolLM2-135M; quick: a fifth of it.
 function shapes.smollm2(quick)
-  return { model_type = "llama", hidden_size = 576, intermediate_size = 1536, num_attention_heads = 9,
-    num_hidden_layers = quick and 6 or 30, num_key_value_heads = 3, vocab_size = quick and 9830 or 49152,
-    rms_norm_eps = 1e-5, rope_theta = 1e4, tie_word_embeddings = true, eos_token_id = 368 }
+  return llama(576, 1536, quick and 6 or 30, 9, 3, quick and 9830 or 49152)
 end
 
 --- 0.9 million parameters.
-function shapes.tiny()
-  return { model_type = "llama", hidden_size = 128, intermediate_size = 384, num_attention_heads = 4,
-    num_hidden_layers = 4, num_key_value_heads = 2, vocab_size = 1024, rms_norm_eps = 1e-5, rope_theta = 1e4,
-    tie_word_embeddings = true, eos_token_id = 368 }
-end
+function shapes.tiny() return llama(128, 384, 4, 4, 2, 1024) end
 
 --- A Qwen2.5-VL of 69 million parameters, 27 of them in its vision tower.
 function shapes.vl()
-  return { model_type = "qwen2_5_vl", hidden_size = 512, intermediate_size = 1536, num_attention_heads = 8,
-    num_hidden_layers = 8, num_key_value_heads = 2, vocab_size = 32768, rms_norm_eps = 1e-6, rope_theta = 1e4,
-    rope_scaling = { type = "mrope", mrope_section = { 8, 12, 12 } }, tie_word_embeddings = true, eos_token_id = 368,
-    image_token_id = 371, video_token_id = 372, vision_start_token_id = 369, vision_end_token_id = 370,
-    vision_config = { depth = 12, hidden_size = 384, intermediate_size = 1152, num_heads = 6, in_channels = 3,
-      out_hidden_size = 512, patch_size = 14, spatial_merge_size = 2, temporal_patch_size = 2, window_size = 112,
-      fullatt_block_indexes = { 2, 5, 8, 11 } } }
+  local c = llama(512, 1536, 8, 8, 2, 32768)
+  c.model_type, c.rope_scaling = "qwen2_5_vl", { type = "mrope", mrope_section = { 8, 12, 12 } }
+  c.image_token_id, c.video_token_id = 371, 372
+  c.vision_start_token_id, c.vision_end_token_id = 369, 370
+  c.vision_config = { depth = 12, hidden_size = 384, intermediate_size = 1152, num_heads = 6,
+    in_channels = 3, out_hidden_size = 512, patch_size = 14, spatial_merge_size = 2,
+    temporal_patch_size = 2, window_size = 112, fullatt_block_indexes = { 2, 5, 8, 11 } }
+  return c
 end
 
 --- Numbers that a token's products multiply by.
 function shapes.numbers(c)
   local d, kv = c.hidden_size, c.num_key_value_heads * c.hidden_size / c.num_attention_heads
-  return c.num_hidden_layers * (2 * d * d + 2 * d * kv + 3 * d * c.intermediate_size) + c.vocab_size * d
+  local layer = 2 * d * d + 2 * d * kv + 3 * d * c.intermediate_size
+  return c.num_hidden_layers * layer + c.vocab_size * d
 end
 
 --- A prompt of n tokens.
@@ -59,8 +64,9 @@ function shapes.updater(policy, dtype, micro_tokens)
   local algorithm = require("rllava.algorithm").load "grpo"
   local cfg = setmetatable({ clip_low = 0.2, clip_high = 0.2, clip_c = 3, agg_mode = "token-mean",
     rollout_is = "none" }, { __index = algorithm.defaults })
-  local updater = require("rllava.update").new(policy, { optim = { betas = { 0.9, 0.999 }, eps = 1e-8,
-    weight_decay = 0 }, max_grad_norm = 1, micro_tokens = micro_tokens, temperature = 1, dtype = dtype })
+  local updater = require("rllava.update").new(policy, {
+    optim = { betas = { 0.9, 0.999 }, eps = 1e-8, weight_decay = 0 }, max_grad_norm = 1,
+    micro_tokens = micro_tokens, temperature = 1, dtype = dtype })
   return updater, algorithm, cfg
 end
 
@@ -73,7 +79,8 @@ local function tokenizer(vocab)
   return json.encode(t)
 end
 
---- A folder with what a run needs of a model, and 64 questions of 46 tokens; to be removed by the caller.
+--- A folder with what a run needs of a model, and 64 questions of 47 tokens; to be removed by the
+--- caller.
 function shapes.folder(config)
   local folder = os.tmpname()
   os.remove(folder)
@@ -86,21 +93,24 @@ function shapes.folder(config)
   end
   local rows = {}
   for i = 1, 64 do
-    rows[i] = json.encode { prompt = ("What is the area of a triangle with base %d and height 7?"):format(10 + i),
-      answer = "1" }
+    rows[i] = json.encode { answer = "1",
+      prompt = ("What is the area of a triangle with base %d and height 7?"):format(10 + i) }
   end
   write("rows.jsonl", table.concat(rows, "\n"))
   write("reward.lua", "return function(response) return #response % 7 / 7 end")
   write("recipe.lua", [[return require("rllava").recipe { reward = "reward.lua",
     data = { prompts_per_step = 4, max_prompt_length = 64 },
-    rollout = { n = 8, max_new_tokens = 64, at_once = 64 }, trainer = { max_steps = 1000, logger = { "none" } } }]])
+    rollout = { n = 8, max_new_tokens = 64, at_once = 64 },
+    trainer = { max_steps = 1000, logger = { "none" } } }]])
   return folder
 end
 
 --- A trainer of such a folder; further keys as on the command line.
 function shapes.trainer(folder, ...)
-  return require("rllava.train").open(require("rllava.recipe").load(files.join(folder, "recipe.lua"), {
-    "model=" .. folder, "init_seed=1", "data.train=" .. files.join(folder, "rows.jsonl"), ... }))
+  local keys = { "model=" .. folder, "init_seed=1",
+    "data.train=" .. files.join(folder, "rows.jsonl"), ... }
+  local cfg = require("rllava.recipe").load(files.join(folder, "recipe.lua"), keys)
+  return require("rllava.train").open(cfg)
 end
 
 return shapes

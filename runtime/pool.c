@@ -40,8 +40,8 @@ static void leave(int core) {
     if (!sched_setaffinity(0, sizeof others, &others)) sched_setaffinity(0, sizeof all, &all);
 }
 
-/* Is another thread of the team, when last seen, on the core of thread i?  Then spinning only keeps it waiting, and
- * since they take turns, the scheduler sees no reason to part them. */
+/* Is another thread of the team, when last seen, on the core of thread i?  Then spinning only keeps
+ * it waiting, and since they take turns, the scheduler sees no reason to part them. */
 static bool is_crowded(int i) {
     static _Thread_local int times;
     const int own = sched_getcpu(), n = pool.size;
@@ -54,8 +54,9 @@ static bool is_crowded(int i) {
     return false;
 }
 
-/* Thread i returns once *word is no longer old.  One that slept for long, since the one it waits for had no core,
- * spins half as long the next time; one that a little more patience would have served, twice as long. */
+/* Thread i returns once *word is no longer old.  One that slept for long, since the one it waits for
+ * had no core, spins half as long the next time; one that a little more patience would have served,
+ * twice as long. */
 static void wait_change(_Atomic int *word, int old, int i) {
     static _Thread_local int patience = MOST_SPINS;
     const int spins = is_crowded(i) ? LEAST_SPINS : patience;
@@ -65,7 +66,8 @@ static void wait_change(_Atomic int *word, int old, int i) {
     }
     const double start = rl_clock();
     atomic_fetch_add(&pool.sleepers, 1);
-    while (atomic_load(word) == old) syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+    while (atomic_load(word) == old)
+        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
     atomic_fetch_sub(&pool.sleepers, 1);
     if (spins < patience || word == &pool.job) return;          /* no work tells nothing of cores */
     const bool vain = rl_clock() - start > SHORT_SLEEP;
@@ -75,7 +77,8 @@ static void wait_change(_Atomic int *word, int old, int i) {
 
 static void change(_Atomic int *word) {
     atomic_fetch_add(word, 1);
-    if (atomic_load(&pool.sleepers)) syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, MAX_THREADS, NULL, NULL, 0);
+    if (atomic_load(&pool.sleepers))
+        syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, MAX_THREADS, NULL, NULL, 0);
 }
 
 void rl_pool_meet(rl_part p) {
@@ -113,7 +116,8 @@ static int start(int n) {
     pool.size = 1;
     while (pool.size < n) {
         /* a worker reads size only after the first job is given out */
-        if (pthread_create(&pool.thread[pool.size], NULL, worker, (void *)(intptr_t)pool.size)) break;
+        void *number = (void *)(intptr_t)pool.size;
+        if (pthread_create(&pool.thread[pool.size], NULL, worker, number)) break;
         pool.size++;
     }
     return pool.size;

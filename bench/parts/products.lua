@@ -20,13 +20,16 @@ end
 
 local function both(bench, name, r, peak, flop, factor, limit)
   local function rate(run, label, work, most)
-    bench.line(name .. label, "GFLOP/s", bench.limits.measure(run, bench.seconds), work / 1e9, most / 1e9)
+    bench.line(name .. label, "GFLOP/s", bench.limits.measure(run, bench.seconds), work / 1e9,
+      most / 1e9)
   end
   rate(function() check(C.rl_replay_forward(r)) end, "", flop, limit or peak)
-  if factor then rate(function() check(C.rl_replay_backward(r)) end, ", backward", factor * flop, peak) end
+  if not factor then return end
+  rate(function() check(C.rl_replay_backward(r)) end, ", backward", factor * flop, peak)
 end
 
---- y = x w^T of some rows and its backward pass, beside the peak or, where the weights come from memory, the roofline.
+--- y = x w^T of some rows and its backward pass, beside the peak or, where the weights come from
+--- memory, the roofline.
 local function gemm(bench, rows, k, n, dtype)
   local r = replay_of(function(m)
     local scale = m:param("scale", k)
@@ -43,13 +46,15 @@ end
 
 --- A batch of one prompt and responses -> batch, its rows, what each sees in all.
 local function forest(prompt, responses, tokens)
-  local b, none = ffi.gc(C.rl_batch_new(), C.rl_batch_free), ffi.new("int[?]", math.max(prompt, tokens))
+  local b = ffi.gc(C.rl_batch_new(), C.rl_batch_free)
+  local none = ffi.new("int[?]", math.max(prompt, tokens))
   local asked = ffi.new("unsigned char[?]", tokens, 1)
   for i = 0, tokens - 1 do asked[i] = 1 end
   local root = check(C.rl_batch_segment(b, -1, none, prompt, nil, nil, 0, 1))
   for _ = 1, responses do check(C.rl_batch_segment(b, root, none, tokens, nil, asked, 1, 0)) end
   local n = tokens - 1
-  return b, C.rl_batch_tokens(b), prompt * (prompt + 1) / 2 + responses * (n * prompt + n * (n + 1) / 2)
+  local seen = prompt * (prompt + 1) / 2 + responses * (n * prompt + n * (n + 1) / 2)
+  return b, C.rl_batch_tokens(b), seen
 end
 
 --- Attention and the head together hang on a batch: the head alone is measured by few rows of text.
@@ -68,8 +73,8 @@ local function attention(bench, dtype)
   local b, _, seen = forest(prompt, responses, tokens)
   check(C.rl_batch_bind(b, r, 1))
   check(C.rl_replay_bind(r, "pixels", ffi.new("float[?]", C.rl_batch_tokens(b))))
-  both(bench, ("attention %s, %d + %d x %d"):format(dtype[1], prompt, responses, tokens), r, bench.machine[dtype[2]],
-    4 * seen * HEADS * HEAD_DIM, 2.5)
+  both(bench, ("attention %s, %d + %d x %d"):format(dtype[1], prompt, responses, tokens), r,
+    bench.machine[dtype[2]], 4 * seen * HEADS * HEAD_DIM, 2.5)
 end
 
 local function head(bench, dtype)
@@ -83,8 +88,8 @@ local function head(bench, dtype)
   end, "logp", C[dtype[3]])
   local b = forest(2, 1, rows)
   check(C.rl_batch_bind(b, r, 1))
-  both(bench, ("log-prob head %s, %d x %d -> %d"):format(dtype[1], rows, D, VOCAB), r, bench.machine[dtype[2]],
-    2 * rows * D * VOCAB, 3)
+  both(bench, ("log-prob head %s, %d x %d -> %d"):format(dtype[1], rows, D, VOCAB), r,
+    bench.machine[dtype[2]], 2 * rows * D * VOCAB, 3)
 end
 
 return function(bench)

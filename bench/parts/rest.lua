@@ -1,5 +1,5 @@
---- What stands around the arithmetic: the embedded model's step and memory, vision, pictures, texts, the start, and
---- what a busy machine costs.
+--- What stands around the arithmetic: the embedded model's step and memory, vision, pictures,
+--- texts, the start, and what a busy machine costs.
 local ffi = require "ffi"
 local rl = require "rllava.ffi"
 local files = require "rllava.files"
@@ -13,7 +13,8 @@ local function step(bench)
   collectgarbage() collectgarbage()
   local before, resident, number = C.rl_bytes_used(), C.rl_memory_now(), 0
   C.rl_bytes_restart()
-  local cfg = require("rllava.recipe").load("recipes/grpo_geoqa.lua", { "data.val=null", "data.val_apart=null" })
+  local cfg = require("rllava.recipe").load("recipes/grpo_geoqa.lua",
+    { "data.val=null", "data.val_apart=null" })
   local trainer = require("rllava.train").open(cfg)
   local times = bench.limits.measure(function()
     number = number + 1
@@ -22,8 +23,8 @@ local function step(bench)
   bench.line("GRPO step of tiny-vl", "steps/s", times, 1)
   bench.value("  its memory beside the plan, counted", "MiB", (C.rl_bytes_peak() - before) / 2 ^ 20,
     trainer.plan.counted / 2 ^ 20)
-  bench.value("  its memory beside the plan, resident", "MiB", (C.rl_memory_now() - resident) / 2 ^ 20,
-    trainer.plan.peak.bytes / 2 ^ 20)
+  bench.value("  its memory beside the plan, resident", "MiB",
+    (C.rl_memory_now() - resident) / 2 ^ 20, trainer.plan.peak.bytes / 2 ^ 20)
   trainer:close()
 end
 
@@ -39,16 +40,19 @@ end
 local function vision(bench)
   local c, n, patches = shapes.vl(), 4, 256
   local p = policy.new(c):init(1)
-  local replay = ffi.gc(check(C.rl_replay_new(p.model.tape, "vision_merged", 0, 0, C.RL_FLOAT)), C.rl_replay_free)
+  local replay = ffi.gc(check(C.rl_replay_new(p.model.tape, "vision_merged", 0, 0, C.RL_FLOAT)),
+    C.rl_replay_free)
   local batch, rows, cells = ffi.gc(C.rl_batch_new(), C.rl_batch_free), {}, patches / 4
   for i = 1, cells do rows[i] = i - 1 end
-  local media = p.family.media(p.config, { { 1, 16, 16 } }, ffi.new("float[?]", patches * 1176, 0.5), rows)
+  local pixels = ffi.new("float[?]", patches * 1176, 0.5)
+  local media = p.family.media(p.config, { { 1, 16, 16 } }, pixels, rows)
   for i = 0, n - 1 do
     check(C.rl_batch_segment(batch, -1, ffi.new("int[?]", cells), cells, nil, nil, 0, 0))
     check(C.rl_batch_media(batch, i, media))
   end
   check(C.rl_batch_bind(batch, replay, 1))
-  local times = bench.limits.measure(function() check(C.rl_replay_forward(replay)) end, bench.seconds)
+  local times = bench.limits.measure(function() check(C.rl_replay_forward(replay)) end,
+    bench.seconds)
   bench.line("vision encoder, 69M Qwen2.5-VL, 224 x 224", "images/s", times, n,
     bench.machine.float / tower_flop(c.vision_config, patches))
   bench.peer("vision", "f32")
@@ -60,7 +64,8 @@ local function photograph(width, height)
   local rgb = ffi.new("unsigned char[?]", 3 * width * height)
   for y = 0, height - 1 do
     for x = 0, width - 1 do
-      ffi.copy(rgb + 3 * (y * width + x), tile.rgb + 3 * (y % tile.height * tile.width + x % tile.width), 3)
+      local from = y % tile.height * tile.width + x % tile.width
+      ffi.copy(rgb + 3 * (y * width + x), tile.rgb + 3 * from, 3)
     end
   end
   return image.jpeg { width = width, height = height, rgb = rgb }
@@ -79,12 +84,14 @@ local function pictures(bench)
     local made = qwen:images(whole)
     for i = 1, #list do image.release(whole[i]) image.release(made[i]) end
   end
-  bench.line("pictures, 1024 x 768 JPEG to patches", "images/s", bench.limits.measure(run, bench.seconds), #list)
+  bench.line("pictures, 1024 x 768 JPEG to patches", "images/s",
+    bench.limits.measure(run, bench.seconds), #list)
   bench.peer("pictures", path)
   files.remove(path)
 end
 
---- English-like text of that many bytes: 20000 words, the k-th drawn about 1 / k times as often as the first.
+--- English-like text of that many bytes: 20000 words, the k-th drawn about 1 / k times as often as
+--- the first.
 local function english(bytes)
   local state, list, out, n = 1, {}, {}, 0
   local function random(most)
@@ -102,7 +109,8 @@ local function english(bytes)
   while n < bytes do
     local word, mark = list[math.floor(math.exp(random(1e6) / 1e6 * math.log(#list)))], random(40)
     if random(12) == 1 then word = word:gsub("^%l", string.upper) end
-    out[#out + 1] = word .. (mark == 1 and ".\n" or mark < 4 and ", " or mark == 4 and " " .. random(2000) .. " " or " ")
+    local number = mark == 4 and " " .. random(2000) .. " "
+    out[#out + 1] = word .. (number or mark == 1 and ".\n" or mark < 4 and ", " or " ")
     n = n + #out[#out]
   end
   return table.concat(out)
@@ -111,7 +119,9 @@ end
 local function texts(bench)
   local path = "tests/golden/tokenizers/qwen_small"
   local t, text = require("rllava.tokenizer").load(path), english(bench.quick and 2e5 or 4e6)
-  local times = bench.limits.measure(function() C.rl_tokenizer_encode(t.handle, text, #text, 0, 0) end, bench.seconds)
+  local times = bench.limits.measure(function()
+    C.rl_tokenizer_encode(t.handle, text, #text, 0, 0)
+  end, bench.seconds)
   bench.line("tokenizer, English-like text, 1 thread", "MB/s", times, #text / 1e6)
   local file = os.tmpname()
   files.write(file, text)
@@ -119,16 +129,19 @@ local function texts(bench)
   files.remove(file)
 end
 
---- Starts of the program; and the whole of a run of one step of the embedded recipe without validation, its
---- checkpoint included.
+--- Starts of the program; and the whole of a run of one step of the embedded recipe without
+--- validation, its checkpoint included.
 local function start(bench)
-  local function command(what) return function() os.execute(bench.program .. " " .. what .. " >/dev/null") end end
-  bench.line("starts of the program", "1/s", bench.limits.measure(command "-e 'return 1'", bench.seconds,
-    C.rl_clock), 1)
+  local function command(what)
+    return function() os.execute(bench.program .. " " .. what .. " >/dev/null") end
+  end
+  bench.line("starts of the program", "1/s",
+    bench.limits.measure(command "-e 'return 1'", bench.seconds, C.rl_clock), 1)
   local folder = os.tmpname()
   os.remove(folder)
-  local run = command("recipes/grpo_geoqa.lua trainer.max_steps=1 trainer.val_before_train=false data.val=null "
-    .. "data.val_apart=null trainer.logger=none trainer.outputs_dir=" .. folder)
+  local run = command("recipes/grpo_geoqa.lua trainer.max_steps=1 "
+    .. "trainer.val_before_train=false data.val=null data.val_apart=null "
+    .. "trainer.logger=none trainer.outputs_dir=" .. folder)
   local times = bench.limits.measure(function()
     run()
     files.remove(folder)
@@ -140,7 +153,8 @@ end
 local function beside(bench, n, body)
   local pids = {}
   for i = 1, n do
-    local pipe = io.popen("timeout 120 " .. bench.program .. " -e 'while true do end' >/dev/null 2>&1 & echo $!")
+    local pipe = io.popen("timeout 120 " .. bench.program
+      .. " -e 'while true do end' >/dev/null 2>&1 & echo $!")
     pids[i] = pipe:read "*l"
     pipe:close()
   end
@@ -150,7 +164,8 @@ local function beside(bench, n, body)
   return found
 end
 
---- How much slower a step of the 0.9M shape is beside as many busy loops as there are threads; fair would be 2.
+--- How much slower a step of the 0.9M shape is beside as many busy loops as there are threads; fair
+--- would be 2.
 local function busy(bench)
   local folder = shapes.folder(shapes.tiny())
   local trainer, number = shapes.trainer(folder), 0
@@ -164,8 +179,8 @@ local function busy(bench)
   local shared = beside(bench, C.rl_threads(0), times)
   trainer:close()
   files.remove(folder)
-  bench.value("slow-down beside busy loops, 0.9M step", "x", shared[1] / free[1], 2, shared[2] / free[3],
-    shared[3] / free[2])
+  bench.value("slow-down beside busy loops, 0.9M step", "x", shared[1] / free[1], 2,
+    shared[2] / free[3], shared[3] / free[2])
 end
 
 return function(bench)
