@@ -1,6 +1,6 @@
 --- Makes the embedded model tiny-wemath from tiny-vl, by imitation of annotators - first careful
 --- ones, then ones of mixed quality - on drawn knowledge questions and, in every fifth row,
---- equations.  Tokenizer and shape are tiny-vl's.
+--- equations.  Tokenizer and shape are tiny-vl's.  12 minutes of processor time without validation.
 ---   rllava recipes/sft_wemath.lua;  the newest checkpoint of its folder is recipes/tiny-wemath
 local rl = require "rllava"
 

@@ -8,8 +8,8 @@
 ---   wemath.demonstration(question, random, { mixed = true }) -> the response of an annotator
 ---
 --- The questions of a problem follow each other; wemath.cycle questions are one problem of each
---- family.  Combinations of (family, numbers) whose hash falls in one sixth never occur in
---- training: they are test_numbers.
+--- family.  Combinations of (family, numbers) whose hash falls in one sixth never occur in the
+--- training of this task: they are test_numbers.
 local recipe_file = require "rllava.recipe_file"
 local annotator = recipe_file "data/annotator.lua"
 local geometry = recipe_file "data/geometry.lua"
