@@ -32,6 +32,20 @@ function Vision.new(policy, dtype, bytes, most)
   return self
 end
 
+--- Cells of a picture: its rows of features.
+local function cells_of(policy, grid)
+  return grid[1] * grid[2] * grid[3] / policy.config.vision_config.spatial_merge_size ^ 2
+end
+
+--- Binds the rows of a picture's replay -> its cells.
+local function bind_rows(policy, replay, picture)
+  local cells = cells_of(policy, picture.grid)
+  check(C.rl_replay_rows(replay, "patches", picture.rows))
+  check(C.rl_replay_rows(replay, "cells", cells))
+  check(C.rl_replay_rows(replay, "even_cells", policy.family.even(cells)))
+  return cells
+end
+
 --- What names a picture among all others: the bytes of its file, or its pixels, and how it is read.
 local function fingerprint(source, bytes, options)
   local width, height = source.rgb and source.width or 0, source.rgb and source.height or 0
@@ -39,11 +53,6 @@ local function fingerprint(source, bytes, options)
   C.rl_hash(bytes or source.rgb, n, hash)
   return ("%s %d %dx%d %s %s"):format(ffi.string(hash), n, width, height,
     tostring(options.min_pixels), tostring(options.max_pixels))
-end
-
---- Cells of a picture: its rows of features.
-local function cells_of(policy, grid)
-  return grid[1] * grid[2] * grid[3] / policy.config.vision_config.spatial_merge_size ^ 2
 end
 
 --- What a picture { patches, grid } adds to the tower's batch, whose tokens are its cells.
@@ -56,9 +65,8 @@ end
 --- Bytes that the tower takes for a picture, and features of at most so many bytes: { arena, media,
 --- halves, room }.
 function Vision.bytes(policy, dtype, picture, bytes)
-  local replay, cells = replay_of(policy, dtype), cells_of(policy, picture.grid)
-  check(C.rl_replay_rows(replay, "patches", picture.rows))
-  check(C.rl_replay_rows(replay, "cells", cells))
+  local replay = replay_of(policy, dtype)
+  local cells = bind_rows(policy, replay, picture)
   local rows, width = room_of(policy, bytes)
   return { room = C.rl_bytes_of(4 * rows * width), arena = C.rl_replay_bytes(replay),
     halves = C.rl_replay_halves(replay),
@@ -84,9 +92,7 @@ end
 
 --- Takes what a picture of that size needs, and runs it once.
 function Vision:reserve(picture)
-  local cells = cells_of(self.policy, picture.grid)
-  check(C.rl_replay_rows(self.replay, "patches", picture.rows))
-  check(C.rl_replay_rows(self.replay, "cells", cells))
+  local cells = bind_rows(self.policy, self.replay, picture)
   check(C.rl_replay_reserve(self.replay))
   local features = image.room("float", cells * self.width)
   self:run(picture, features)

@@ -13,7 +13,9 @@ local EPS = 1e-6                                        -- of the tower's norms;
 
 --- media: list of { t, h, w } grids in patches (and .seconds: of one grid step of a video).
 --- -> lists from 0: positions (y, x of each patch in window order), order and back (window order of
---- cells and its inverse), windows, frames (lengths in patches).  Cells are merge x merge patches.
+--- cells and its inverse), even (the cells, an odd last one twice: products in bf16 take rows in
+--- pairs, which must not straddle prompts), windows, frames (lengths in patches).  Cells are
+--- merge x merge patches.
 local function grid_cells(vision, t, h, w, frame, visit)
   local merge = vision.spatial_merge_size
   local side = math.floor(vision.window_size / merge / vision.patch_size)   -- cells of a window
@@ -32,10 +34,14 @@ local function grid_cells(vision, t, h, w, frame, visit)
   end
 end
 
+--- Rows of so many cells in the merger: see index.
+function vl.even(cells) return cells + cells % 2 end
+
 function vl.index(config, media)
   local vision, merge = config.vision_config, config.vision_config.spatial_merge_size
   local per_cell = merge * merge
-  local out = { order = {}, back = {}, ys = {}, xs = {}, windows = {}, frames = {}, cells = 0 }
+  local out = { order = {}, back = {}, ys = {}, xs = {}, windows = {}, frames = {}, cells = 0,
+    even = {} }
   for _, grid in ipairs(media) do
     local t, h, w = grid[1], grid[2], grid[3]
     for frame = 0, t - 1 do
@@ -54,6 +60,7 @@ function vl.index(config, media)
     end
     out.cells = out.cells + t * h * w / per_cell
   end
+  for i = 1, vl.even(out.cells) do out.even[i] = math.min(i, out.cells) - 1 end
   return out
 end
 
@@ -96,7 +103,8 @@ function vl.media(config, media, pixels, rows)
   check(C.rl_media_floats(m, "pixels", "patches", patches, cols, pixels))
   check(C.rl_media_ints(m, "patch_positions", "patches", patches, 2, ints(positions), nil))
   check(C.rl_media_ints(m, "cell_order", "cells", x.cells, 1, ints(x.order), "cells"))
-  check(C.rl_media_ints(m, "cell_back", "cells", x.cells, 1, ints(x.back), "cells"))
+  check(C.rl_media_ints(m, "cell_even", "even_cells", #x.even, 1, ints(x.even), "cells"))
+  check(C.rl_media_ints(m, "cell_back", "cells", x.cells, 1, ints(x.back), "even_cells"))
   check(C.rl_media_ints(m, "image_rows", "cells", x.cells, 1, ints(rows), "tokens"))
   check(C.rl_media_segments(m, "windows", "patches", ints(x.windows), #x.windows))
   check(C.rl_media_segments(m, "frames", "patches", ints(x.frames), #x.frames))
@@ -160,6 +168,7 @@ local function tower(m, v)
   end
   m:output("vision_last", h)
   local x = m:rmsnorm("visual.merger.ln_q", d, EPS)(m:mark(h)):tape_rows("cells", wide)
+    :gather(m:ints("cell_even", "even_cells"))
   x = m:linear("visual.merger.mlp.2", v.out_hidden_size, wide, true)(
     m:linear("visual.merger.mlp.0", wide, wide, true)(x):gelu())
   return m:output("vision_merged", x:gather(m:ints("cell_back", "cells")))
