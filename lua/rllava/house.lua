@@ -41,4 +41,14 @@ function house.folder(name)
   return folder
 end
 
+--- The embedded models' names, sorted: those of the folders of recipes/ that hold a config.json.
+function house.models()
+  local names = {}
+  for _, path in ipairs(embedded.names()) do
+    names[#names + 1] = path:match "^recipes/([^/]+)/config%.json$"
+  end
+  table.sort(names)
+  return names
+end
+
 return house

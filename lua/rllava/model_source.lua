@@ -1,6 +1,7 @@
 --- Where a model's files lie: what the names of recipes stand for.
 local files = require "rllava.files"
 local gguf = require "rllava.gguf"
+local house = require "rllava.house"
 local rl = require "rllava.ffi"
 local wheel = require "rllava.wheel"
 
@@ -28,13 +29,13 @@ end
 function model_source.find(name, files_wanted)
   local kind = files.kind(name)
   if kind then return kind == "folder" and gguf.inside(name) or name end
-  local own = not name:find "/" and require("rllava.house").folder("recipes/" .. name)
+  local own = not name:find "/" and house.folder("recipes/" .. name)
   if own then return own end
   local packaged = model_source.packaged[name]
   if packaged then return wheel.find(packaged, "model " .. name) end
   if not name:find "^[%w._-]+/[%w._-]+$" then
-    rl.raise("model: expected a folder, a file, tiny-vl, smollm2-135m or a name of the hub "
-      .. "(owner/name), found '%s'", name)
+    rl.raise("model: expected a folder, a file, %s, smollm2-135m or a name of the hub "
+      .. "(owner/name), found '%s'", table.concat(house.models(), ", "), name)
   end
   return require("rllava.hub").snapshot(name, { kind = "model", files = files_wanted })
 end
