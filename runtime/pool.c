@@ -54,9 +54,9 @@ static bool is_crowded(int i) {
     return false;
 }
 
-/* Thread i returns once *word is no longer old.  One that slept for long, since the one it waits for
- * had no core, spins half as long the next time; one that a little more patience would have served,
- * twice as long. */
+/* Thread i returns once *word is no longer old.  One that slept for long, since the one it waits
+ * for had no core, spins half as long the next time; one that a little more patience would have
+ * served, twice as long. */
 static void wait_change(_Atomic int *word, int old, int i) {
     static _Thread_local int patience = MOST_SPINS;
     const int spins = is_crowded(i) ? LEAST_SPINS : patience;
