@@ -176,6 +176,7 @@ T.test("RLLaVA's actor.sft_loss_coef is honoured by HPT and UFT", function()
 end)
 
 local refused = [[
+actor.calculate_entropy
 config data.video_fps data.num_workers data.filter_overlong_prompts_workers data.dataset_class
 data.dataset_kwargs.max_target_length data.dataset_kwargs.val.prompt_key algorithm.hint_min_ratio
 algorithm.hint_max_ratio actor.strategy actor.use_torch_compile actor.policy_loss.cov_scope

@@ -293,14 +293,19 @@ T.test("importance weights are exactly 1 where the sampler is the policy", funct
   end
 end)
 
-T.test("the gap between sampler and trainer, worked out by hand", function()
+T.test("the gap between sampler and trainer, of one rank or several, by hand", function()
   local gap, found = mismatch.new(), {}
   local r = { n = 3, copied = 1, tokens = { old_logp = { 0, -1, -2 } } }
   gap:add({ { responses = { r } } }, ffi.new("float[3]", 5, -1, -1))
-  gap:into(found)
+  gap:into(found, require("rllava.dist").alone)
   T.near({ found["mismatch/kl"], found["mismatch/k3"], found["mismatch/max_abs"],
     found["mismatch/ess"] }, { -0.5, (math.exp(1) - 2) / 2, 1,
     (1 + math.exp(1)) ^ 2 / (2 * (1 + math.exp(2))) }, 1e-9)
+  local other = mismatch.new()
+  other:add({ { responses = { { n = 1, tokens = { old_logp = { -1 } } } } } },
+    ffi.new("float[1]", -3))                              -- x: 0, 1 there; -2 here
+  gap:into(found, { gather = function(own) return { own, other } end })
+  T.near({ found["mismatch/kl"], found["mismatch/max_abs"] }, { 1 / 3, 2 }, 1e-9)
 end)
 
 T.test("recall: an earlier right response stands in where all fail, also restarted", function()

@@ -140,6 +140,7 @@ alias.refuse = {
   { "^%a+%.strategy$", shards }, { "^%a+%.fsdp", shards }, { "^%a+%.deepspeed", shards },
   { "^rollout%.micro_batch_size$", "responses decoded together: rollout.at_once" },
   { "micro_batch_size$", micro },
+  { "^actor%.calculate_entropy$", "entropy is always there, as actor/entropy; leave it out" },
   { "^actor%.use_torch_compile$", "nothing is compiled at run time; leave it out" },
   { "^actor%.policy_loss%.cov_scope$",
     "statistics are of the whole mini-batch; loss.loss_scale=micro: of each micro-batch" },

@@ -32,12 +32,16 @@ function Gap:add(groups, logp)
   end
 end
 
---- Adds mismatch/... to found; nothing where no token was sampled.
-function Gap:into(found)
-  local n = self.n
-  if n == 0 then return end
-  found["mismatch/kl"], found["mismatch/k3"] = self.kl / n, self.k3 / n
-  found["mismatch/max_abs"], found["mismatch/ess"] = self.max, self.w ^ 2 / (n * self.squares)
+--- Adds mismatch/... of all ranks' tokens to found; nothing where none was sampled.
+function Gap:into(found, ranks)
+  local all = mismatch.new()
+  for _, own in ipairs((ranks.gather(self))) do
+    for _, sum in ipairs { "n", "kl", "k3", "w", "squares" } do all[sum] = all[sum] + own[sum] end
+    all.max = math.max(all.max, own.max)
+  end
+  if all.n == 0 then return end
+  found["mismatch/kl"], found["mismatch/k3"] = all.kl / all.n, all.k3 / all.n
+  found["mismatch/max_abs"], found["mismatch/ess"] = all.max, all.w ^ 2 / (all.n * all.squares)
 end
 
 return mismatch

@@ -208,7 +208,7 @@ function Trainer:update(batch, step, found)
       end
     end
   end)
-  gap:into(found)
+  gap:into(found, self.ranks)
   found["actor/skipped"] = updater.skipped
 end
 
