@@ -172,9 +172,11 @@ void CPU(multiply)(form f, bool columns, matrix c, int64_t rows, const float *a,
                    int64_t step, int64_t depth, bool fresh, const float *bias) {
     for (int64_t r = 0, here; r < rows; r += here, c.c += here * c.row) {
         here = least(rows - r, ROWS);
-        float *packed = CPU(scratch)(0, columns ? room_columns(here) : room_rows(here));
+        const bool alone = here == 1 && !columns;       /* one row fits whole: each panel is read in one piece */
+        const int64_t room = columns ? room_columns(here) : alone ? depth + 1 : room_rows(here);
+        float *packed = CPU(scratch)(0, room);
         for (int64_t d = 0, block; d < depth; d += block) {
-            block = next_block(f, depth, d);
+            block = alone ? depth : next_block(f, depth, d);
             if (columns) CPU(pack_columns)(f, packed, a + d * stride + r, stride, here, block);
             else CPU(pack_rows)(f, packed, a + r * stride + d, stride, here, block);
             CPU(product)(f, columns, packed, b + steps_of(f, d) * RL_PANEL, step, block, c, here, fresh && d == 0,
