@@ -197,11 +197,20 @@ const char *rl_process_said(rl_process *p, double *bytes) {
     return text;
 }
 
+/* What a child sent before it ended is not lost with it. */
+static void take_rest(rl_process *p) {
+    for (size_t had = SIZE_MAX; !p->closed && p->in.to - p->in.from != had;) {
+        had = p->in.to - p->in.from;
+        p->closed = !take(p->channel, &p->in, SIZE_MAX);
+    }
+}
+
 const char *rl_process_ended(rl_process *p, int wait) {
     int status;
     if (!p) return NULL;
     if (!p->ended[0]) {
         if (waitpid(p->pid, &status, wait ? 0 : WNOHANG) != p->pid) return NULL;
+        take_rest(p);
         if (WIFSIGNALED(status))
             snprintf(p->ended, sizeof p->ended, "was ended by signal %d", WTERMSIG(status));
         else snprintf(p->ended, sizeof p->ended, "ended with status %d", WEXITSTATUS(status));

@@ -246,6 +246,17 @@ T.test("a reward that cannot be loaded is refused at once, with the reason", fun
   T.raises("an empty table", function() reward.open({}, {}) end)
 end)
 
+T.test("what a worker said before it ended is not lost", function()
+  local Worker = require "rllava.reward_process"
+  files.write(scratch .. "/r1.lua", "error 'early'")
+  local specs = require("rllava.reward_spec").list(scratch .. "/r1.lua", {})
+  local w = Worker.start(specs, 2 ^ 30)
+  T.equal(ffi.string(C.rl_process_ended(w.process, 1)), "ended with status 1")
+  w:poll(2 ^ 30)
+  w:close()
+  assert(w.load_error:find "r1.lua:1: early", w.load_error)
+end)
+
 T.test("a function of the recipe runs in the worker too", function()
   files.write(scratch .. "/recipe.lua", [[
     local rl = require "rllava"
@@ -305,7 +316,7 @@ T.test("hostile rewards: each named, bounded, counted; none of 10,000 others is 
     code[i + 1] = ("if response == '%s' then %s end"):format(h[1], h[2])
   end
   code[#code + 1] = "return { overall = #response, echo = answer } end"
-  local p = pool({ table.concat(code, "\n") }, { timeout = 0.4, memory = 64 })
+  local p = pool({ table.concat(code, "\n") }, { timeout = 2, memory = 64 })
   local long, bad = ("x"):rep(1e6), 0
   for i = 1, 10000 do
     if i % 1250 == 0 then

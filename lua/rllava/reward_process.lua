@@ -88,16 +88,22 @@ local function message(self, m)
   end
 end
 
---- What has come: results of the request; or nil and why there are none (it is dead then); or
---- neither.
-function Worker:poll(memory)
+--- Results of the request among the messages that have come; or nil and why there are none.
+function Worker:read()
   while true do
     local m = self:next()
-    if not m then break end
+    if not m then return nil end
     local results, why = message(self, m)
     if results or why then return results, why end
   end
-  local ended = C.rl_process_ended(self.process, 0)
+end
+
+--- What has come: results of the request; or nil and why there are none (it is dead then); or
+--- neither.
+function Worker:poll(memory)
+  local ended = C.rl_process_ended(self.process, 0)       -- asked first: then all it sent has come
+  local results, why = self:read()
+  if results or why then return results, why end
   if ended ~= nil then
     return self:kill(("%s: its worker %s"):format(self:where(), ffi.string(ended)))
   end
