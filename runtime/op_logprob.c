@@ -3,10 +3,10 @@
 #include "runtime.h"
 #include "memory.h"
 
-enum { LOGITS = 1 << 23 };              /* numbers in the scratch: rows at a time x vocabulary */
+enum { LOGITS = 6 << 20 };              /* numbers in the scratch: rows at a time x vocabulary */
 
 int64_t rl_logprob_rows(int64_t vocab) {
-    const int64_t rows = LOGITS / vocab / 16 * 16;
+    const int64_t rows = LOGITS / vocab / 8 * 8;
     return rows < 16 ? 16 : rows > 256 ? 256 : rows;
 }
 

@@ -2,6 +2,7 @@
 #include "runtime.h"
 #include "memory.h"
 #include "profile.h"
+#include <malloc.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -74,6 +75,9 @@ rl_adamw *rl_adamw_new(rl_tensor **params, int n, double beta1, double beta2, do
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (bits != 8 && bits != 32) return rl_fail("adamw: bits: expected 8 or 32, got %d", bits);
     pthread_once(&once, make_codes);
+#if defined(__GLIBC__)
+    malloc_trim(0);                     /* gaps that the loading of weights left in the heap */
+#endif
     rl_adamw *o = calloc(1, sizeof *o);
     *o = (rl_adamw){ malloc((size_t)n * sizeof *params), calloc((size_t)n, sizeof(void *)),
                      calloc((size_t)n, sizeof(void *)), n, 0, bits, beta1, beta2, eps };
