@@ -612,7 +612,7 @@ int rl_batch_bind(rl_batch *b, rl_replay *r, double temperature);
  * whatever else is in flight. */
 typedef struct rl_engine rl_engine;
 /* slots: rows of the cache; at_once: samples decoded together at most; tokens: other rows of one
- * step at most (prompts, and what is computed again; longer ones go in pieces).
+ * step at most (prompts, and what is computed again; longer ones go in pieces; drafts come on top).
  * banned [vocab] bytes or NULL: ids never sampled. */
 rl_engine *rl_engine_new(rl_tape *tape, int dtype, int slots, int at_once, int tokens,
                          const unsigned char *banned, int vocab);
