@@ -1,4 +1,4 @@
-/* AdamW with moments of 8 bits: each block of them is decoded, moved on in f32, and encoded again. */
+/* AdamW with moments of 8 bits: each block is decoded, moved on in f32, and encoded again. */
 #include "row.h"
 #include "adamw.h"
 
@@ -15,7 +15,8 @@ static void decode(float *x, const uint8_t *code, int64_t n, const rl_code *c, f
     for (int64_t i = 0; i < n; i++) x[i] *= most;
 }
 
-/* rank[i]: that of |x[i]| / most among the magnitudes of a code, the nearest one, the lower of two equally near. */
+/* rank[i]: that of |x[i]| / most among the magnitudes of a code: the nearest one, the lower of two
+ * equally near. */
 static void ranks(int32_t *rank, const float *x, int64_t n, const rl_code *c, float most) {
     const float unit = most > 0 ? most : 1;
     float size[RL_CODE_BLOCK];
@@ -43,13 +44,14 @@ static void encode(uint8_t *m, uint8_t *v, const float *mx, const float *vx, con
     }
 }
 
-void CPU(adamw8)(rl_part p, float *w, float *g, uint8_t *m, float *m_most, uint8_t *v, float *v_most, int64_t n,
-                 const rl_code *codes, float grad_scale, double lr, double b1, double b2, double eps, double decay,
-                 double c1, double c2) {
+void CPU(adamw8)(rl_part p, float *w, float *g, uint8_t *m, float *m_most, uint8_t *v,
+                 float *v_most, int64_t n, const rl_code *codes, float grad_scale, double lr,
+                 double b1, double b2, double eps, double decay, double c1, double c2) {
     const rates a = rates_of(grad_scale, lr, b1, b2, eps, decay, c1, c2);
     const int64_t blocks = (n + RL_CODE_BLOCK - 1) / RL_CODE_BLOCK;
     for (int64_t b = first(p, blocks); b < last(p, blocks); b++) {
-        const int64_t from = b * RL_CODE_BLOCK, here = n - from < RL_CODE_BLOCK ? n - from : RL_CODE_BLOCK;
+        const int64_t from = b * RL_CODE_BLOCK, left = n - from;
+        const int64_t here = left < RL_CODE_BLOCK ? left : RL_CODE_BLOCK;
         float mx[RL_CODE_BLOCK], vx[RL_CODE_BLOCK], *wb = w + from, *gb = g + from;
         int32_t mr[RL_CODE_BLOCK], vr[RL_CODE_BLOCK];
         decode(mx, m + from, here, &codes[0], m_most[b]);

@@ -16,13 +16,18 @@ struct rl_adamw {
 
 /* ---- moments ---- */
 
-enum { LEAST_CODED = 4096 };            /* numbers of a parameter whose moments are kept in 8 bits */
+/* Numbers of a parameter whose moments are kept in 8 bits. */
+enum { LEAST_CODED = 4096 };
 
-static bool coded(const rl_tensor *w, int bits) { return bits == 8 && rl_storage(w) >= LEAST_CODED; }
+static bool coded(const rl_tensor *w, int bits) {
+    return bits == 8 && rl_storage(w) >= LEAST_CODED;
+}
 
 /* Codes stand before the largest magnitudes of their blocks. */
 static int64_t codes_of(const rl_tensor *w) { return (rl_storage(w) + 63) / 64 * 64; }
-static float *most_of(const rl_tensor *w, void *moment) { return (float *)((uint8_t *)moment + codes_of(w)); }
+static float *most_of(const rl_tensor *w, void *moment) {
+    return (float *)((uint8_t *)moment + codes_of(w));
+}
 
 static int64_t moment_bytes(const rl_tensor *w, int bits) {
     if (!coded(w, bits)) return 4 * rl_storage(w);
@@ -42,8 +47,8 @@ static void *zeros(int64_t bytes) {
 
 static rl_code codes[2];                /* of m, with signs, and of v */
 
-/* Magnitudes by rank: 0; decade i of 7, 10^(i - 7) to 10^(i - 6), in `least` 2^i equal cells, of which the middles count;
- * 1.  arXiv:2110.02861, section 1.3: dynamic tree quantization -> how many */
+/* Magnitudes by rank: 0; in each of 7 decades, 10^(i - 7) to 10^(i - 6), the middles of `least` 2^i
+ * equal cells; 1.  arXiv:2110.02861, section 1.3: dynamic tree quantization -> how many */
 static int magnitudes(float *x, int least) {
     int n = 1;
     x[0] = 0;
@@ -71,7 +76,8 @@ static void make_codes(void) { make_code(&codes[0], true), make_code(&codes[1], 
 
 /* ---- the optimizer ---- */
 
-rl_adamw *rl_adamw_new(rl_tensor **params, int n, double beta1, double beta2, double eps, int bits) {
+rl_adamw *rl_adamw_new(rl_tensor **params, int n, double beta1, double beta2, double eps,
+                       int bits) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (bits != 8 && bits != 32) return rl_fail("adamw: bits: expected 8 or 32, got %d", bits);
     pthread_once(&once, make_codes);
@@ -108,11 +114,12 @@ static void step(void *arg, rl_part p) {
         rl_tensor *w = o->params[i];
         if (!o->m[i] || !w->grad) continue;
         if (coded(w, o->bits))
-            rl_k->adamw8(p, w->data, w->grad, o->m[i], most_of(w, o->m[i]), o->v[i], most_of(w, o->v[i]), rl_storage(w),
-                         codes, a->scale, a->lr, o->beta1, o->beta2, o->eps, a->decay[i], a->c1, a->c2);
+            rl_k->adamw8(p, w->data, w->grad, o->m[i], most_of(w, o->m[i]), o->v[i],
+                         most_of(w, o->v[i]), rl_storage(w), codes, a->scale, a->lr, o->beta1,
+                         o->beta2, o->eps, a->decay[i], a->c1, a->c2);
         else
-            rl_k->adamw(p, w->data, w->grad, o->m[i], o->v[i], rl_storage(w), a->scale, a->lr, o->beta1, o->beta2,
-                        o->eps, a->decay[i], a->c1, a->c2);
+            rl_k->adamw(p, w->data, w->grad, o->m[i], o->v[i], rl_storage(w), a->scale, a->lr,
+                        o->beta1, o->beta2, o->eps, a->decay[i], a->c1, a->c2);
     }
 }
 
@@ -122,9 +129,10 @@ static void count(const rl_adamw *o, double start) {
     for (int i = 0; i < o->n; i++) {
         if (!o->m[i] || !o->params[i]->grad) continue;
         n += (double)rl_storage(o->params[i]);
-        bytes += 16.0 * (double)rl_storage(o->params[i]) + 4.0 * (double)moment_bytes(o->params[i], o->bits);
+        bytes += 4.0 * (double)moment_bytes(o->params[i], o->bits);
     }
-    rl_profile_add((rl_event){ "adamw", NULL, "optimizer", RL_FORWARD, start, rl_clock() - start, 12 * n, bytes });
+    rl_profile_add((rl_event){ "adamw", NULL, "optimizer", RL_FORWARD, start, rl_clock() - start,
+                               12 * n, 16 * n + bytes });
 }
 
 int rl_adamw_step(rl_adamw *o, double lr, const double *decay, double grad_scale) {
@@ -132,7 +140,8 @@ int rl_adamw_step(rl_adamw *o, double lr, const double *decay, double grad_scale
     const double start = rl_clock();
     for (int i = 0; i < o->n; i++) rl_param_settle(o->params[i]);
     o->steps++;
-    step_arg a = { o, decay, (float)grad_scale, lr, 1 - pow(o->beta1, o->steps), 1 - pow(o->beta2, o->steps) };
+    const double c1 = 1 - pow(o->beta1, o->steps), c2 = 1 - pow(o->beta2, o->steps);
+    step_arg a = { o, decay, (float)grad_scale, lr, c1, c2 };
     rl_param_wrote();
     rl_pool_run(step, &a);
     for (int i = 0; i < o->n; i++)
@@ -145,4 +154,6 @@ int rl_adamw_bits(const rl_adamw *o) { return o->bits; }
 int rl_adamw_count(const rl_adamw *o) { return o->steps; }
 int rl_adamw_set_count(rl_adamw *o, int steps) { o->steps = steps; return 0; }
 void *rl_adamw_moment(rl_adamw *o, int i, int which) { return which ? o->v[i] : o->m[i]; }
-double rl_adamw_words(const rl_adamw *o, int i) { return o->m[i] ? (double)moment_bytes(o->params[i], o->bits) / 4 : 0; }
+double rl_adamw_words(const rl_adamw *o, int i) {
+    return o->m[i] ? (double)moment_bytes(o->params[i], o->bits) / 4 : 0;
+}
