@@ -48,7 +48,7 @@ function equations.problem(seed, index, options)
   n.text = ("%dX%s%d=%d"):format(n[1], n[2] > 0 and "+" or "-", n[3], n[4])
   local right, wrong = work(n, n[2], true), { work(n, n[2], false) }
   if n[4] + n[2] * n[3] >= 1 then wrong[2] = work(n, -n[2], false) end
-  return { rgb = picture(r, n.text), text = r:pick { "Find X.", "What is X?" },
+  return { rgb = picture(r, n.text), question = r:pick { "Find X.", "What is X?" },
     answer = right.answer, numbers = n, right = right, wrong = wrong }
 end
 
