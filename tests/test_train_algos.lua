@@ -10,51 +10,18 @@ local guide = require "rllava.guide"
 local json = require "rllava.json"
 local mismatch = require "rllava.mismatch"
 local Recall = require "rllava.recall"
-local recipe = require "rllava.recipe"
 local skipped = require "rllava.skipped"
+local small = require "small_run"
 local tensor = require "rllava.tensor"
 local train = require "rllava.train"
 local Updater = require "rllava.update"
 local loss = require "rllava.loss"
 local C = rl.C
 
-local scratch = os.tmpname()
-os.remove(scratch)
-
-local small = { "data.prompts_per_step=2", "rollout.n=4", "rollout.max_new_tokens=24",
-  "data.val=null", "data.val_apart=null", "trainer.val_before_train=false", "trainer.logger=none",
-  "trainer.save_dtype=f32", "optim.warmup_steps=0" }
-
-local function config(...)
-  local overrides = {}
-  for _, list in ipairs { small, { ... } } do
-    for _, o in ipairs(list) do overrides[#overrides + 1] = o end
-  end
-  return recipe.load("recipes/grpo_geoqa.lua", overrides)
-end
-
---- A whole run -> its folder.
-local function run(name, ...)
-  local folder = files.join(scratch, name)
-  train.run(config("trainer.outputs_dir=" .. folder, ...))
-  return folder
-end
+local config, run, metrics = small.config, small.run, small.metrics
 
 local function hash(folder, step, file)
   return files.hash(files.join(folder, "checkpoints", "global_step_" .. step, file))
-end
-
---- The numbers of each step, without times.
-local function metrics(folder)
-  local out = {}
-  for line in files.read(files.join(folder, "metrics.jsonl")):gmatch "[^\n]+" do
-    local m, kept = json.decode(line), {}
-    for k, v in pairs(m) do
-      if not k:find "^timing" and not k:find "^perf" then kept[k] = v end
-    end
-    out[#out + 1] = kept
-  end
-  return out
 end
 
 --- ---- the critic ----
@@ -354,4 +321,4 @@ T.test("an update that is left out can be opened again: the same gradient to the
     metrics(folder)[1]["actor/grad_norm"]), 1, true), "another gradient")
 end)
 
-files.remove(scratch)
+files.remove(small.scratch)
