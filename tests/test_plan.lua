@@ -137,6 +137,43 @@ T.test("a change that is said to fit does, one that is not does not", function()
   T.equal(text.advice(p, less - 1):find("trainer.recompute=true[^\n,]*\n") ~= nil, true)
 end)
 
+T.test("the plan cuts and recomputes where it must, and what the recipe sets stays", function()
+  local o = "data.prompts_per_step=64"
+  local function fit(...)
+    local cfg = config(o, ...)
+    local p = plan.fit(cfg)
+    return { cfg.trainer.micro_tokens, cfg.trainer.recompute, p.chosen }, p.peak.bytes
+  end
+  local free, most = fit()
+  T.equal(free, { 8192, false })
+  local cut, less = fit("trainer.memory=" .. most - 1)
+  T.equal(cut, { 4096, false, "trainer.micro_tokens=4096 trainer.recompute=false" })
+  assert(less < most)
+  T.equal(fit "trainer.memory=1M", { 128, true, "trainer.micro_tokens=128 trainer.recompute=true" })
+  T.equal(fit("trainer.memory=" .. most - 1, "trainer.micro_tokens=8192"),
+    { 8192, true, "trainer.micro_tokens=8192 trainer.recompute=true" })
+  T.equal(fit("trainer.memory=" .. most - 1, "trainer.micro_tokens=8192",
+    "trainer.recompute=false"), { 8192, false })
+end)
+
+T.test("what the plan chooses changes no bit of a run", function()
+  local function weights(...)
+    local t = train.open(config(...))
+    local ok, found = pcall(t.step, t, 1)
+    local norm, chosen = ok and found["actor/grad_norm"], t.plan.chosen
+    t:close()
+    if not ok then error(found, 0) end
+    return norm, chosen
+  end
+  local o = { "data.prompts_per_step=4", "rollout.n=4", "data.val=null", "data.val_apart=null" }
+  local most = plan.of(config(unpack(o))).peak.bytes
+  o[#o + 1] = "trainer.memory=" .. most - 3e6
+  local norm, chosen = weights(unpack(o))
+  table.remove(o)
+  assert(chosen, "nothing was chosen")
+  T.equal({ norm }, { (weights(unpack(o))) })
+end)
+
 T.test("sizes: 24G, 900M, plain bytes; nothing else", function()
   T.equal({ plan.bytes "24G", plan.bytes "900M", plan.bytes "1.5GiB", plan.bytes(1e6),
     plan.bytes "1e6" },

@@ -21,7 +21,7 @@ function commands.plan(path, ...)
   if not path then error("plan: expected a recipe's file", 0) end
   local plan, text = require "rllava.plan", require "rllava.plan.text"
   local cfg = require("rllava.recipe").load(path, { ... })
-  local p, limit, source = plan.of(cfg), plan.limit(cfg)
+  local p, limit, source = plan.fit(cfg)
   print(text.table(p, limit, source))
   if p.peak.bytes <= limit then return 0 end
   print("it does not fit; " .. text.advice(p, limit))

@@ -304,16 +304,16 @@ key("trainer.seed", "int>=0", 1, "of all random numbers but the order of rows")
 key("trainer.threads", "int>=1", nil, "null: RLLAVA_THREADS, or the processors")
 key("trainer.memory", "number|text", nil,
   "bytes that the run may use at most (24G, 900M); null: what the machine has free", { "memory" })
-key("trainer.micro_tokens", "int>=1", 8192,
-  "rows computed together in training; only memory depends on it")
+key("trainer.micro_tokens", "int>=1", nil,
+  "rows computed together in training; null: 8192, or the half, a quarter ... that fits")
 key("trainer.micro_rows", "int>=1", nil,
   "responses computed together in training, at most; null: as many as micro_tokens hold",
   { "actor.ppo_micro_batch_size" })
 key("trainer.score_rows", "int>=1", nil,
   "the same where there is no backward pass; null: trainer.micro_rows",
   { "actor.log_prob_micro_batch_size" })
-key("trainer.recompute", "bool", false,
-  "drop activations and compute them again: less memory, more time",
+key("trainer.recompute", "bool", nil,
+  "drop activations and compute them again: less memory, more time; null: only where it must be",
   { "actor.model.enable_gradient_checkpointing" })
 key("trainer.dtype", { "f32", "bf16" }, "f32", "what products take their operands in")
 key("trainer.freeze_vision_tower", "bool", false,

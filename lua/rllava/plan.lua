@@ -3,6 +3,7 @@
 ---   local p = plan.of(cfg)          cfg as rllava.recipe resolves it
 ---   p.classes[i] = { name, why, bytes = { sampling, scoring, update, validation, checkpoint } }
 ---   p.total[phase], p.peak = { phase, bytes, class }, p.worst = the largest batches of the run
+---   plan.fit(cfg)                   chooses what cfg leaves open -> p, limit, source
 ---   plan.check(cfg)                 refuses a run that cannot fit, sets the limit of the rest
 local rl = require "rllava.ffi"
 local worst = require "rllava.plan.worst"
@@ -225,11 +226,17 @@ function plan.limit(cfg)
   return bytes + C.rl_memory_now(), "free on this machine"
 end
 
+--- The plan within the limit, which sets trainer.micro_tokens and trainer.recompute where they are
+--- left out -> it, the limit and who says so.
+function plan.fit(cfg)
+  local limit, source = plan.limit(cfg)
+  return require("rllava.plan.choose").fit(cfg, limit), limit, source
+end
+
 --- Refuses a run that cannot fit: with the table, and what to change.  Else what exceeds the limit,
 --- beside what is in use already, is refused until plan.done -> the plan.
 function plan.check(cfg)
-  local p = plan.of(cfg)
-  local limit, source = plan.limit(cfg)
+  local p, limit, source = plan.fit(cfg)
   if p.peak.bytes > limit then
     error(require("rllava.plan.text").refusal(p, limit, source), 0)
   end

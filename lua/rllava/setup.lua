@@ -204,6 +204,13 @@ local function open_training(self, cfg)
   end
 end
 
+--- The plan of a run that trains, which must fit; a replay is only cut as its run was.
+local function planned(cfg, purpose)
+  local plan = require "rllava.plan"
+  if purpose == "replay" then plan.fit(cfg) end
+  return not purpose and plan.check(cfg) or nil
+end
+
 --- cfg -> a table with cfg, seed, ranks, policy, algorithm, needs, prompt_options,
 --- and by its purpose
 ---   train (or nil)   data, updater, val_sets, val_ways, rollout, rewards (or nil), schedule,
@@ -218,7 +225,7 @@ function setup.open(cfg, purpose)
   check_needs(self.needs, cfg.algorithm, cfg)
   if not purpose then check_weights(cfg) end
   check_frozen(cfg)
-  self.plan = not purpose and require("rllava.plan").check(cfg) or nil
+  self.plan = planned(cfg, purpose)
   self.policy = policy.load(cfg.model, { init_seed = cfg.init_seed,
     features = cfg.trainer.freeze_vision_tower and "apart" })
   self.prompt_options = prompt_options(self, cfg)

@@ -251,6 +251,7 @@ end
 function Trainer:train()
   local cfg = self.cfg.trainer
   self.run = require("rllava.run").open(self.cfg, self)
+  if self.plan.chosen then self.run.log:line("chosen by the plan: " .. self.plan.chosen) end
   self.updater.on_skip = function(groups, norm) self:on_skip(groups, norm) end
   local state = self.run:resume(self.policy, self.updater, progress.beside(self))
   if state then progress.take_up(self, state) end

@@ -16,9 +16,10 @@ local function facts(p)
   local w, lines = p.worst, {}
   lines[1] = ("%s: prompts of up to %d tokens%s, %d responses of up to %d"):format(p.cfg.model,
     w.max_prompt, w.cells > 0 and (" (%d of them pictures)"):format(w.cells) or "", w.n, w.max_new)
+  if p.chosen then lines[#lines + 1] = "chosen by the plan: " .. p.chosen end
   if w.pieces > 1 then
-    lines[2] = ("a group of that size exceeds trainer.micro_tokens = %d: it is cut in %d, and its "
-      .. "prompt is computed %d times"):format(p.cfg.trainer.micro_tokens, w.pieces, w.pieces)
+    lines[#lines + 1] = ("a group of that size exceeds trainer.micro_tokens = %d: it is cut in %d, "
+      .. "and its prompt is computed %d times"):format(w.micro_tokens, w.pieces, w.pieces)
   end
   return lines
 end

@@ -86,7 +86,9 @@ end
 --- trainer.micro_tokens or micro_rows is cut, and pays for its prompt again in each piece.
 local function training(w, cfg)
   local t, one, group = cfg.trainer, w.max_prompt + w.max_new, w.max_prompt + w.n * w.max_new
-  local micro, trained = t.micro_tokens, t.micro_rows or math.huge
+  local micro = t.micro_tokens or require("rllava.plan.choose").ROWS
+  local trained = t.micro_rows or math.huge
+  w.micro_tokens = micro
   w.pieces = math.max(1, math.ceil(w.n * w.max_new / math.max(w.max_new, micro - w.max_prompt)),
     math.ceil(w.n / trained))
   w.mini_rows = w.groups * (group + (w.pieces - 1) * w.max_prompt)
