@@ -41,10 +41,10 @@ function shapes.numbers(c)
   return c.num_hidden_layers * layer + c.vocab_size * d
 end
 
---- A prompt of n tokens.
-function shapes.prompt(n)
+--- A prompt of n tokens; number: another one for each, below 1000.
+function shapes.prompt(n, number)
   local ids = ffi.new("int[?]", n)
-  for i = 0, n - 1 do ids[i] = 1 + i % 1000 end
+  for i = 0, n - 1 do ids[i] = 1 + (i + (number or 0)) % 1000 end
   return { ids = ids, n = n }
 end
 
