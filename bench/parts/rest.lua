@@ -8,24 +8,27 @@ local policy = require "rllava.policy"
 local shapes = dofile "bench/shapes.lua"
 local C, check = rl.C, rl.check
 
---- A whole step of GRPO on tiny-vl (sampling, rewards, update), and its memory against the plan.
+local geoqa = { "recipes/grpo_geoqa.lua", "data.val=null", "data.val_apart=null" }
+
+--- A whole step of GRPO on tiny-vl: sampling, rewards, update.
 local function step(bench)
-  collectgarbage() collectgarbage()
-  local before, resident, number = C.rl_bytes_used(), C.rl_memory_now(), 0
-  C.rl_bytes_restart()
-  local cfg = require("rllava.recipe").load("recipes/grpo_geoqa.lua",
-    { "data.val=null", "data.val_apart=null" })
-  local trainer = require("rllava.train").open(cfg)
+  local cfg = require("rllava.recipe").load(geoqa[1], { geoqa[2], geoqa[3] })
+  local trainer, number = require("rllava.train").open(cfg), 0
   local times = bench.limits.measure(function()
     number = number + 1
     trainer:step(number)
   end, 5 * bench.seconds)
-  bench.line("GRPO step of tiny-vl", "steps/s", times, 1)
-  bench.value("  its memory beside the plan, counted", "MiB", (C.rl_bytes_peak() - before) / 2 ^ 20,
-    trainer.plan.counted / 2 ^ 20)
-  bench.value("  its memory beside the plan, resident", "MiB",
-    (C.rl_memory_now() - resident) / 2 ^ 20, trainer.plan.peak.bytes / 2 ^ 20)
   trainer:close()
+  bench.line("GRPO step of tiny-vl", "steps/s", times, 1)
+end
+
+--- Its memory beside the plan, in a process of its own.
+local function memory(bench)
+  local told = bench.child(bench.program, "bench/memory.lua", unpack(geoqa))
+  bench.value("  its memory beside the plan, counted", "MiB", told.counted / 2 ^ 20,
+    told.planned_counted / 2 ^ 20)
+  bench.value("  its memory beside the plan, resident", "MiB", told.resident / 2 ^ 20,
+    told.planned / 2 ^ 20)
 end
 
 --- FLOP of a tower's products for a picture of so many patches.
@@ -185,6 +188,7 @@ end
 
 return function(bench)
   step(bench)
+  memory(bench)
   vision(bench)
   pictures(bench)
   texts(bench)
