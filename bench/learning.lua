@@ -1,6 +1,8 @@
---- What each algorithm learns on the embedded geometry task: held-out accuracy before and after, minutes.
+--- What each algorithm learns on the embedded geometry task: held-out accuracy before and after,
+--- minutes.
 ---   ./build/rllava bench/learning.lua [STEPS [ALGORITHM ...]]
---- A row is one run of recipes/grpo_geoqa.lua with another algorithm; 400 new pictures, 95% intervals.
+--- A row is one run of recipes/grpo_geoqa.lua with another algorithm; 400 new pictures, 95%
+--- intervals.
 local files = require "rllava.files"
 local json = require "rllava.json"
 local recipe = require "rllava.recipe"
@@ -57,9 +59,14 @@ local function ends(folder)
   return first, last
 end
 
-local function percent(p, n) return ("%4.1f +- %3.1f"):format(100 * p, 196 * math.sqrt(p * (1 - p) / n)) end
+--- An accuracy of the 400 pictures, with its 95% interval.
+local function percent(p)
+  return ("%4.1f +- %3.1f"):format(100 * p, 196 * math.sqrt(p * (1 - p) / 400))
+end
 
-print(("%-26s %14s %14s %14s %14s %8s"):format("algorithm", "greedy, start", "end", "sampled, start", "end", "minutes"))
+local function row(...) print(("%-26s %14s %14s %14s %14s %8s"):format(...)) end
+
+row("algorithm", "greedy, start", "end", "sampled, start", "end", "minutes")
 for _, name in ipairs(chosen) do
   local folder, school, model = new_folder(), nil, nil
   if name == "distill" then school, model = teacher() end
@@ -68,9 +75,9 @@ for _, name in ipairs(chosen) do
   local ok, why = pcall(train.run, recipe.load("recipes/grpo_geoqa.lua", overrides))
   if ok then
     local a, b = ends(folder)
-    local s = "val/accuracy_reward/sampled"
-    print(("%-26s %14s %14s %14s %14s %8.1f"):format(name, percent(a["val/accuracy_reward"], 400),
-      percent(b["val/accuracy_reward"], 400), percent(a[s], 400), percent(b[s], 400), (clock() - from) / 60))
+    local greedy, sampled = "val/accuracy_reward", "val/accuracy_reward/sampled"
+    row(name, percent(a[greedy]), percent(b[greedy]), percent(a[sampled]), percent(b[sampled]),
+      ("%.1f"):format((clock() - from) / 60))
   else
     print(("%-26s %s"):format(name, why))
   end

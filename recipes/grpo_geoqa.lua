@@ -3,7 +3,8 @@ local rl = require "rllava"
 
 return rl.recipe {                       -- each key can be set on the command line
   model     = "tiny-vl",                 -- embedded; or a Hugging Face folder or hub name
-  data      = { train = "geoqa-tiny@train", val = "geoqa-tiny@test", val_apart = { "geoqa-tiny@test_numbers" },
+  data      = { train = "geoqa-tiny@train", val = "geoqa-tiny@test",
+                val_apart = { "geoqa-tiny@test_numbers" },
                 prompts_per_step = 8, max_prompt_length = 64 },
   reward    = "rewards/geoqa.lua",
   algorithm = "grpo",

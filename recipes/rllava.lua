@@ -1,12 +1,14 @@
---- What RLLaVA's examples/config.yaml says, for its launch scripts: their lines go behind this recipe.
----   rllava recipes/rllava.lua data.train_files=hiyouga/geometry3k@train algorithm.adv_estimator=rloo
+--- What RLLaVA's examples/config.yaml says, for its launch scripts: their lines go behind it.
+---   rllava recipes/rllava.lua data.train_files=hiyouga/geometry3k@train \
+---     algorithm.adv_estimator=rloo
 local rl = require "rllava"
 
 return rl.recipe {
   model     = "Qwen/Qwen2.5-7B-Instruct",
-  data      = { train = "hiyouga/math12k@train", val = "hiyouga/math12k@test", prompt_key = "problem",
-                format_prompt = "prompts/math.jinja", prompts_per_step = 16, max_prompt_length = 512,
-                min_pixels = 3136, max_pixels = 4194304, val_batch_size = 128 },
+  data      = { train = "hiyouga/math12k@train", val = "hiyouga/math12k@test",
+                prompt_key = "problem", format_prompt = "prompts/math.jinja",
+                prompts_per_step = 16, max_prompt_length = 512, val_batch_size = 128,
+                min_pixels = 3136, max_pixels = 4194304 },
   reward    = "rewards/math.lua",
   algorithm = "grpo",
   loss      = { use_kl_loss = true, kl_loss_coef = 0.01, kl_loss_type = "k3" },

@@ -78,12 +78,9 @@ end)
 
 -- Written before lines ended at column 100: a name goes when its file does too.
 local wide = [[
-  bench/learning.lua kernels/attention.c kernels/attention.h kernels/attention_grad.c
-  kernels/logprob.c kernels/matmul.c kernels/panel.c kernels/panel.h kernels/product.c
-  kernels/product.h kernels/tile.h lua/rllava/rollout.lua recipes/data/arithmetic.lua
-  recipes/data/bpe.lua recipes/data/geometry.lua recipes/data/geoqa-tiny.lua
-  recipes/data/geoqa.lua recipes/data/random.lua recipes/data/tiny_vl.lua recipes/grpo_geoqa.lua
-  recipes/rllava.lua recipes/sft_geoqa.lua runtime/draw.c runtime/draw_smooth.c runtime/engine.c
+  recipes/data/tiny_vl.lua kernels/attention.c kernels/attention.h kernels/attention_grad.c kernels/logprob.c
+  kernels/matmul.c kernels/panel.c kernels/panel.h kernels/product.c kernels/product.h
+  kernels/tile.h lua/rllava/rollout.lua runtime/draw.c runtime/draw_smooth.c runtime/engine.c
   runtime/engine.h runtime/engine_step.c runtime/engine_stop.c runtime/kvcache.c runtime/plan.c
   runtime/replay.c runtime/replay.h tests/test_rollout.lua
 ]]

@@ -1,5 +1,5 @@
---- arithmetic: sums and differences of numbers up to 20, asked in a chat that shows two answers first.
---- @train; @test: pairs of numbers that training never sees.
+--- arithmetic: sums and differences of numbers up to 20, asked in a chat that shows two answers
+--- first.  @train; @test: pairs of numbers that training never sees.
 local recipe_file = require "rllava.recipe_file"
 local random = recipe_file "data/random.lua"
 
@@ -31,7 +31,8 @@ local function rows(split)
     local r = random.new("arithmetic", split, i)
     local a, sign, b, result
     repeat a, sign, b, result = problem(r) until held_out(a, sign, b) == (split == "test")
-    return { prompt = messages(("What is %d %s %d?"):format(a, sign, b)), answer = tostring(result) }
+    local question = ("What is %d %s %d?"):format(a, sign, b)
+    return { prompt = messages(question), answer = tostring(result) }
   end
 end
 

@@ -1,18 +1,24 @@
---- Trains a byte-level BPE vocabulary as Qwen2 uses it, from English text: for the embedded models' tokenizers.
+--- Trains a byte-level BPE vocabulary as Qwen2 uses it, from English text: for the embedded models'
+--- tokenizers.
 ---
----   bpe.train(texts, size) -> merges;   bpe.tokenizer_json(merges, specials, added) -> text of tokenizer.json
+---   bpe.train(texts, size) -> merges
+---   bpe.tokenizer_json(merges, special, added) -> text of tokenizer.json
 --- A few thousand short texts take about a second.
 local json = require "rllava.json"
+local array, object = json.array, json.object
 
 local bpe = {}
 
 --- digits: how many of a number's one piece holds at most: 1 as in Qwen2, 3 as in Llama 3.
 local function pattern(digits)
-  return [[(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}]] .. (digits > 1 and "{1,3}|" or "|")
-    .. [[ ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+]]
+  local contractions, words = [[(?i:'s|'t|'re|'ve|'m|'ll|'d)]], [[[^\r\n\p{L}\p{N}]?\p{L}+]]
+  local numbers = digits > 1 and [[\p{N}{1,3}]] or [[\p{N}]]
+  local signs, spaces = [[ ?[^\s\p{L}\p{N}]+[\r\n]*]], [[\s*[\r\n]+|\s+(?!\S)|\s+]]
+  return table.concat({ contractions, words, numbers, signs, spaces }, "|")
 end
 
---- GPT-2's letters for bytes: printable ones stand for themselves, the others for code points from 256 on.
+--- GPT-2's letters for bytes: printable ones stand for themselves, the others for code points from
+--- 256 on.
 local letter, printable, extra = {}, {}, 256
 local function utf8(c)
   if c < 128 then return string.char(c) end
@@ -29,7 +35,7 @@ for b = 0, 255 do
   end
 end
 
---- The pieces of ASCII text under PATTERN (contractions apart).
+--- The pieces of ASCII text under the pattern (contractions apart).
 local function pieces(text, digits)
   local out, at = {}, 1
   while at <= #text do
@@ -90,8 +96,8 @@ local function join(symbols, a, b)
   return out
 end
 
---- The merges, in order, until bytes and merges are `size` tokens.  digits: how many of a number's one token may
---- hold, 1 or 3.
+--- The merges, in order, until bytes and merges are `size` tokens.  digits: how many of a number's
+--- one token may hold, 1 or 3.
 function bpe.train(texts, size, digits)
   digits = digits or 1
   local words, merges = count_words(texts, digits), {}
@@ -105,35 +111,58 @@ function bpe.train(texts, size, digits)
   return merges
 end
 
---- tokenizer.json in Hugging Face's form; special: tokens that decoding may skip, added: those it keeps;
---- digits as in train.
-function bpe.tokenizer_json(merges, special, added, digits)
-  local vocab, tokens, id = {}, {}, 0
-  local function add(token)
-    vocab[#vocab + 1] = { token, id }
-    id = id + 1
-  end
+--- The tokens of bytes and merges -> list of { token, id }, in the order of ids from 0.
+local function vocabulary(merges)
+  local list = {}
+  local function add(token) list[#list + 1] = { token, #list } end
   for _, b in ipairs(order) do add(letter[b]) end
   for _, merge in ipairs(merges) do add((merge:gsub(" ", "", 1))) end
-  for i, list in ipairs { special, added } do
-    for _, content in ipairs(list) do
-      tokens[#tokens + 1] = json.object { { "id", id }, { "content", content }, { "single_word", false },
-        { "lstrip", false }, { "rstrip", false }, { "normalized", false }, { "special", i == 1 } }
-      id = id + 1
-    end
+  return list
+end
+
+--- Tokens that are taken whole from a text; id: of the first.
+local function added_tokens(id, special, added)
+  local list = {}
+  local function add(content, is_special)
+    list[#list + 1] = object { { "id", id + #list }, { "content", content },
+      { "single_word", false }, { "lstrip", false }, { "rstrip", false }, { "normalized", false },
+      { "special", is_special } }
   end
-  local byte_level = { { "type", "ByteLevel" }, { "add_prefix_space", false },
+  for _, content in ipairs(special) do add(content, true) end
+  for _, content in ipairs(added) do add(content, false) end
+  return array(list)
+end
+
+local function byte_level()
+  return object { { "type", "ByteLevel" }, { "add_prefix_space", false },
     { "trim_offsets", false }, { "use_regex", false } }
-  return json.encode(json.object {
-    { "version", "1.0" }, { "truncation", json.null }, { "padding", json.null }, { "added_tokens", json.array(tokens) },
-    { "normalizer", json.object { { "type", "NFC" } } },
-    { "pre_tokenizer", json.object { { "type", "Sequence" }, { "pretokenizers", json.array {
-      json.object { { "type", "Split" }, { "pattern", json.object { { "Regex", pattern(digits or 1) } } },
-        { "behavior", "Isolated" }, { "invert", false } }, json.object(byte_level) } } } },
-    { "post_processor", json.object(byte_level) }, { "decoder", json.object(byte_level) },
-    { "model", json.object { { "type", "BPE" }, { "dropout", json.null }, { "unk_token", json.null },
-      { "continuing_subword_prefix", "" }, { "end_of_word_suffix", "" }, { "fuse_unk", false }, { "byte_fallback", false },
-      { "ignore_merges", false }, { "vocab", json.object(vocab) }, { "merges", json.array(merges) } } },
+end
+
+local function pre_tokenizer(digits)
+  local split = object { { "type", "Split" },
+    { "pattern", object { { "Regex", pattern(digits) } } },
+    { "behavior", "Isolated" }, { "invert", false } }
+  return object { { "type", "Sequence" }, { "pretokenizers", array { split, byte_level() } } }
+end
+
+local function model(vocab, merges)
+  return object { { "type", "BPE" }, { "dropout", json.null }, { "unk_token", json.null },
+    { "continuing_subword_prefix", "" }, { "end_of_word_suffix", "" }, { "fuse_unk", false },
+    { "byte_fallback", false }, { "ignore_merges", false }, { "vocab", object(vocab) },
+    { "merges", array(merges) } }
+end
+
+--- tokenizer.json in Hugging Face's form; special: tokens that decoding may skip, added: those it
+--- keeps; digits as in train.
+function bpe.tokenizer_json(merges, special, added, digits)
+  local vocab = vocabulary(merges)
+  return json.encode(object {
+    { "version", "1.0" }, { "truncation", json.null }, { "padding", json.null },
+    { "added_tokens", added_tokens(#vocab, special, added) },
+    { "normalizer", object { { "type", "NFC" } } },
+    { "pre_tokenizer", pre_tokenizer(digits or 1) },
+    { "post_processor", byte_level() }, { "decoder", byte_level() },
+    { "model", model(vocab, merges) },
   })
 end
 

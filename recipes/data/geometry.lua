@@ -1,5 +1,5 @@
---- The canvas of the drawn geometry problems: 112 x 112 pixels, labels on a lattice of 14 pixels, so that each
---- digit fills one patch of the vision tower.
+--- The canvas of the drawn geometry problems: 112 x 112 pixels, labels on a lattice of 14 pixels,
+--- so that each digit fills one patch of the vision tower.
 local draw = require "rllava".draw
 
 local SIZE, CELL = 112, 14
@@ -64,7 +64,9 @@ end
 function Canvas:reading()
   table.sort(self.labels, function(a, b) return a.at < b.at end)
   local numbers = {}
-  for _, l in ipairs(self.labels) do if l.text ~= "?" then numbers[#numbers + 1] = tonumber(l.text) end end
+  for _, l in ipairs(self.labels) do
+    if l.text ~= "?" then numbers[#numbers + 1] = tonumber(l.text) end
+  end
   return numbers
 end
 

@@ -38,7 +38,8 @@ local function new(...) return setmetatable({ key = hash(...), count = 0 }, Rand
 --- An integer from low to high, both included.
 function Random:int(low, high)
   self.count = self.count + 1
-  return low + mix(bit.bxor(bit.tobit(self.key), bit.tobit(self.count * 0x9e3779b1 % 2 ^ 32))) % 2 ^ 32 % (high - low + 1)
+  local place = bit.tobit(self.count * 0x9e3779b1 % 2 ^ 32)
+  return low + mix(bit.bxor(bit.tobit(self.key), place)) % 2 ^ 32 % (high - low + 1)
 end
 
 --- True in percent of 100 cases.

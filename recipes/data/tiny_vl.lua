@@ -1,16 +1,17 @@
---- The folder of a fresh tiny Qwen2.5-VL that reads 112 x 112 pictures, with a tokenizer trained on the texts of its
---- task; without weights.  tiny_vl.folder(path) writes that of tiny-vl, 2.3 million parameters for drawn geometry.
+--- The folder of a fresh tiny Qwen2.5-VL that reads 112 x 112 pictures, with a tokenizer trained on
+--- the texts of its task; without weights.  tiny_vl.folder(path) writes that of tiny-vl, 2.3
+--- million parameters for drawn geometry.  Another task's, where what is left out is tiny-vl's:
 ---
 ---   tiny_vl.folder(path, { texts = { ... }, vocab_size = 320, text = { hidden_size = 128, ... },
----                          vision = { depth = 2, ... } })      another task's; what is left out is tiny-vl's
+---                          vision = { depth = 2, ... } })
 local rl = require "rllava"
 local bpe = rl.recipe_file "data/bpe.lua"
 local geoqa = rl.recipe_file "data/geoqa.lua"
 
 local tiny = {}
 
-local special = { "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
-  "<|image_pad|>", "<|video_pad|>" }
+local special = { "<|endoftext|>", "<|im_start|>", "<|im_end|>",
+  "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>" }
 local kept = { "<think>", "</think>", "<answer>", "</answer>" }        -- decoding keeps these
 
 local chat_template = [[
@@ -38,30 +39,36 @@ local function with(base, changes)
   return base
 end
 
+--- config.json.  id: of each added token.
 local function config(id, options)
   local text = with({
-    model_type = "qwen2_5_vl", architectures = rl.json.array { "Qwen2_5_VLForConditionalGeneration" },
+    model_type = "qwen2_5_vl",
+    architectures = rl.json.array { "Qwen2_5_VLForConditionalGeneration" },
     hidden_size = 192, num_hidden_layers = 4, num_attention_heads = 6, num_key_value_heads = 2,
-    intermediate_size = 512, rms_norm_eps = 1e-6, rope_theta = 10000, hidden_act = "silu",
-    vocab_size = options.vocab_size,
-    rope_scaling = { type = "mrope", mrope_section = rl.json.array { 4, 6, 6 } }, tie_word_embeddings = true,
-    max_position_embeddings = 1024, image_token_id = id["<|image_pad|>"], video_token_id = id["<|video_pad|>"],
+    intermediate_size = 512, rms_norm_eps = 1e-6, hidden_act = "silu", tie_word_embeddings = true,
+    rope_theta = 10000,
+    rope_scaling = { type = "mrope", mrope_section = rl.json.array { 4, 6, 6 } },
+    vocab_size = options.vocab_size, max_position_embeddings = 1024, dtype = "bfloat16",
+    image_token_id = id["<|image_pad|>"], video_token_id = id["<|video_pad|>"],
     vision_start_token_id = id["<|vision_start|>"], vision_end_token_id = id["<|vision_end|>"],
-    eos_token_id = id["<|im_end|>"], dtype = "bfloat16",
+    eos_token_id = id["<|im_end|>"],
   }, options.text)
-  text.vision_config = with({ model_type = "qwen2_5_vl", hidden_size = 96, depth = 3, num_heads = 4,
-    intermediate_size = 256, patch_size = 14, spatial_merge_size = 2, temporal_patch_size = 2, window_size = 112,
-    fullatt_block_indexes = rl.json.array { 0, 1, 2 }, out_hidden_size = text.hidden_size, hidden_act = "silu",
-    in_channels = 3 }, options.vision)
+  text.vision_config = with({
+    model_type = "qwen2_5_vl", hidden_size = 96, depth = 3, num_heads = 4,
+    intermediate_size = 256, hidden_act = "silu", out_hidden_size = text.hidden_size,
+    in_channels = 3, patch_size = 14, spatial_merge_size = 2, temporal_patch_size = 2,
+    window_size = 112, fullatt_block_indexes = rl.json.array { 0, 1, 2 },
+  }, options.vision)
   return text
 end
 
 local half = { 0.5, 0.5, 0.5 }
-local processor = { image_processor_type = "Qwen2VLImageProcessor", min_pixels = 12544, max_pixels = 12544,
+local processor = { image_processor_type = "Qwen2VLImageProcessor",
+  min_pixels = 112 * 112, max_pixels = 112 * 112,
   patch_size = 14, merge_size = 2, temporal_patch_size = 2, image_mean = half, image_std = half }
 
---- Writes the folder and gives its path.  text, vision: what config.json and its vision_config have instead; digits:
---- how many of a number's a token may hold (1).
+--- Writes the folder and gives its path.  text, vision: what config.json and its vision_config have
+--- instead; digits: how many of a number's a token may hold (1).
 function tiny.folder(path, options)
   local files, json = rl.files, rl.json
   local o = with({ vocab_size = 384 }, options)
@@ -70,7 +77,8 @@ function tiny.folder(path, options)
   local id = {}
   for _, t in ipairs(json.decode(text).added_tokens) do id[t.content] = t.id end
   local function write(name, content)
-    files.write(files.join(path, name), type(content) == "string" and content or json.encode(content) .. "\n")
+    if type(content) == "table" then content = json.encode(content) .. "\n" end
+    files.write(files.join(path, name), content)
   end
   files.make_folder(path)
   write("tokenizer.json", text)
@@ -78,7 +86,8 @@ function tiny.folder(path, options)
     pad_token = "<|endoftext|>", model_max_length = 1024 })
   write("chat_template.jinja", chat_template)
   write("config.json", config(id, o))
-  write("generation_config.json", { eos_token_id = id["<|im_end|>"], pad_token_id = id["<|endoftext|>"] })
+  write("generation_config.json",
+    { eos_token_id = id["<|im_end|>"], pad_token_id = id["<|endoftext|>"] })
   write("preprocessor_config.json", processor)
   return path
 end
