@@ -78,7 +78,8 @@ end)
 
 -- Written before lines ended at column 100: a name goes when its file does too.
 local wide = [[
-  recipes/data/tiny_vl.lua kernels/attention.c kernels/attention.h kernels/attention_grad.c kernels/logprob.c
+  recipes/data/tiny_vl.lua
+  kernels/attention.c kernels/attention.h kernels/attention_grad.c kernels/logprob.c
   kernels/matmul.c kernels/panel.c kernels/panel.h kernels/product.c kernels/product.h
   kernels/tile.h lua/rllava/rollout.lua runtime/draw.c runtime/draw_smooth.c runtime/engine.c
   runtime/engine.h runtime/engine_step.c runtime/engine_stop.c runtime/kvcache.c runtime/plan.c
